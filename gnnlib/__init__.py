@@ -1,0 +1,47 @@
+"""Graph neural networks for PyTorch on one fused sparse core.
+
+``gnnlib.sparse`` holds the core, ``gnnlib.nn`` the layers, ``gnnlib.models`` ready models,
+``gnnlib.data`` the datasets and ``gnnlib.train`` the training loop. Importing ``gnnlib`` loads none of
+them: each is imported when it is first touched.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gnnlib import bench, data, models, nn, sparse, train
+    from gnnlib.diagnose import doctor
+    from gnnlib.sparse import as_csr, use_backend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "as_csr",
+    "bench",
+    "data",
+    "doctor",
+    "models",
+    "nn",
+    "sparse",
+    "train",
+    "use_backend",
+]
+
+_PACKAGES = frozenset({"bench", "data", "models", "nn", "sparse", "train"})
+_OBJECTS = {"as_csr": "gnnlib.sparse", "doctor": "gnnlib.diagnose", "use_backend": "gnnlib.sparse"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"gnnlib.{name}")
+    if name in _OBJECTS:
+        value = getattr(importlib.import_module(_OBJECTS[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'gnnlib' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

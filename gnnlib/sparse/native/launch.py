@@ -1,0 +1,113 @@
+"""How a CPU kernel is compiled, cached and started.
+
+Each kernel is one function compiled twice: a parallel form, and a serial one for small inputs, for one
+thread and for forked processes, in which an OpenMP pool would abort. Both do the same arithmetic in the
+same order, so their results have the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+logger = logging.getLogger("gnnlib")
+
+#: Feature operations under which the serial form is faster than waking the pool (two-core EPYC Milan).
+SMALL = 100_000
+
+_forked = False
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def num_threads() -> int:
+    """Threads that a kernel may use: torch's number, at most numba's pool, one in a forked process."""
+    return 1 if _forked else min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+
+
+def _fingerprint(source: str) -> str:
+    """Digest of a kernel's file and of everything in this folder, on which its machine code depends."""
+    digest = hashlib.sha256()
+    for path in sorted([*Path(__file__).parent.glob("*.py"), Path(source)]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Launcher:
+    """A kernel in both forms. ``launcher(work, *args)`` runs the one that suits ``work`` operations."""
+
+    kernels: list[Launcher] = []  # noqa: RUF012 - one list for all, read by ``gnnlib doctor --warm``
+    announced = False
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.name = function.__name__.strip("_")
+        mark = _fingerprint(function.__code__.co_filename)
+        self.serial = njit(cache=True)(_named(function, f"{self.name}_serial_{mark}"))
+        self.parallel = njit(cache=True, parallel=True)(_named(function, f"{self.name}_parallel_{mark}"))
+        Launcher.kernels.append(self)
+
+    def __call__(self, work: int, *args: Any) -> Any:
+        threads = num_threads()
+        if threads == 1 or work < SMALL:
+            return self._run(self.serial, args)
+        numba.set_num_threads(threads)
+        return self._run(self.parallel, args)
+
+    def _run(self, compiled: Any, args: tuple[Any, ...]) -> Any:
+        known, start = len(compiled.overloads), time.perf_counter()
+        result = compiled(*args)
+        if len(compiled.overloads) != known:
+            self._announce(time.perf_counter() - start)
+        return result
+
+    def _announce(self, seconds: float) -> None:
+        if seconds > 1 and not Launcher.announced:
+            Launcher.announced = True
+            logger.warning(
+                "compiling the CPU kernels on first use (%s took %.1f s); they are kept on disk for later "
+                "runs, and 'gnnlib doctor --warm' compiles all of them ahead",
+                self.name,
+                seconds,
+            )
+
+
+def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """A copy under another name: numba's disk cache tells functions apart by name and line only."""
+    copy = types.FunctionType(function.__code__, function.__globals__, name, function.__defaults__)
+    copy.__qualname__, copy.__module__, copy.__doc__ = name, function.__module__, function.__doc__
+    return copy
+
+
+def array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """The contiguous numpy view of a tensor's memory (a copy where it is not contiguous)."""
+    return tensor.detach().contiguous().numpy()
+
+
+_EMPTY: dict[tuple[torch.dtype, int], np.ndarray[Any, Any]] = {}
+
+
+def optional(tensor: Tensor | None, dtype: torch.dtype, dims: int = 1) -> np.ndarray[Any, Any]:
+    """Like :func:`array` in the given dtype; an empty array stands for None."""
+    if tensor is not None:
+        return array(tensor.to(dtype))
+    if (dtype, dims) not in _EMPTY:
+        _EMPTY[dtype, dims] = torch.empty([0] * dims, dtype=dtype).numpy()
+    return _EMPTY[dtype, dims]

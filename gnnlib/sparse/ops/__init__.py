@@ -1,0 +1,1 @@
+"""The ops of the sparse core, one folder each: its autograd, its reference and its kernels."""

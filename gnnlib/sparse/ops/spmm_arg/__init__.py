@@ -1,0 +1,128 @@
+"""Maximum and minimum over neighbours, with the slot that won.
+
+The winner is saved once, node-sized, and the backward sends each gradient to it: nothing of size E x F
+exists. For fixed winners all three maps below are linear in their features, and each is made of the other
+two when differentiated again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gnnlib.sparse.autograd import define
+from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.registry import dispatch
+
+
+def extreme(adj: CSR, x: Tensor, weight: Tensor | None, largest: bool) -> Tensor:
+    """Largest or smallest weighted neighbour: x ``[C, H, D]``, slot weight ``[E, H]`` -> ``[R, H, D]``."""
+    out: Tensor = _spmm_arg(adj.indptr, adj.indices, weight, x, largest)[0]
+    return out
+
+
+def arg_dtype(num_slots: int) -> torch.dtype:
+    """The integer type that numbers the slots."""
+    return torch.int32 if num_slots < 2**31 else torch.int64
+
+
+def _forward(
+    indptr: Tensor, indices: Tensor, weight: Tensor | None, x: Tensor, largest: bool
+) -> tuple[Tensor, Tensor]:
+    out, arg = dispatch("spmm_arg", indptr, indices, weight, x, largest)
+    return out, arg
+
+
+def _fake(
+    indptr: Tensor, indices: Tensor, weight: Tensor | None, x: Tensor, largest: bool
+) -> tuple[Tensor, Tensor]:
+    shape = (indptr.shape[0] - 1, x.shape[1], x.shape[2])
+    return x.new_empty(shape), indices.new_empty(shape, dtype=arg_dtype(indices.shape[0]))
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    _, indices, weight, x, _ = inputs
+    ctx.num_cols = x.shape[0]
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(indices, weight, x if weight is not None else None, output[1])
+
+
+def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    indices, weight, x, arg = ctx.saved_tensors
+    need = ctx.needs_input_grad[-5:]
+    d_weight = _to_slots(arg, grad * _chosen(arg, indices, x), weight) if need[2] else None
+    d_x = _arg_scatter(arg, indices, weight, grad, ctx.num_cols) if need[3] else None
+    return None, None, d_weight, d_x, None
+
+
+_spmm_arg = define(
+    "spmm_arg",
+    "(Tensor indptr, Tensor indices, Tensor? weight, Tensor x, bool largest) -> (Tensor, Tensor)",
+    _forward,
+    _fake,
+    _setup,
+    _backward,
+)
+
+
+def _chosen(arg: Tensor, indices: Tensor, x: Tensor) -> Tensor:
+    """x of the winning source, ``[R, H, D]``; 0 where a row is empty."""
+    if not indices.shape[0]:
+        return x.new_zeros(arg.shape)
+    source = indices.long()[arg.long().clamp(min=0)]
+    return x.gather(0, source) * (arg >= 0)
+
+
+def _weight_of(arg: Tensor, weight: Tensor) -> Tensor:
+    """Weight of the winning edge, ``[R, H, D]``; 0 where a row is empty."""
+    if not weight.shape[0]:
+        return weight.new_zeros(arg.shape)
+    head = torch.arange(weight.shape[1], device=weight.device)[:, None]
+    return weight[arg.long().clamp(min=0), head] * (arg >= 0)
+
+
+def _to_slots(arg: Tensor, value: Tensor, weight: Tensor) -> Tensor:
+    """Sum values ``[R, H, D]`` onto the slots that won, ``[E, H]``."""
+    heads = torch.arange(weight.shape[1], device=weight.device)[:, None].expand_as(arg)
+    flat = arg.long().clamp(min=0) * weight.shape[1] + heads
+    out = value.new_zeros(weight.shape[0] * weight.shape[1])
+    if not weight.shape[0]:
+        return out.view_as(weight)
+    return out.index_add(0, flat.flatten(), (value * (arg >= 0)).flatten()).view_as(weight)
+
+
+def _scatter_forward(
+    arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int
+) -> Tensor:
+    out: Tensor = dispatch("arg_scatter", arg, indices, weight, grad, num_cols)
+    return out
+
+
+def _scatter_fake(arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int) -> Tensor:
+    return grad.new_empty(num_cols, grad.shape[1], grad.shape[2])
+
+
+def _scatter_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    arg, indices, weight, grad, _ = inputs
+    ctx.save_for_backward(arg, indices, weight, grad if weight is not None else None)
+
+
+def _scatter_backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+    arg, indices, weight, grad = ctx.saved_tensors
+    need = ctx.needs_input_grad[-5:]
+    chosen = _chosen(arg, indices, outer)
+    d_weight = _to_slots(arg, chosen * grad, weight) if need[2] else None
+    d_grad = (chosen if weight is None else chosen * _weight_of(arg, weight)) if need[3] else None
+    return None, None, d_weight, d_grad, None
+
+
+_arg_scatter = define(
+    "arg_scatter",
+    "(Tensor arg, Tensor indices, Tensor? weight, Tensor grad, SymInt num_cols) -> Tensor",
+    _scatter_forward,
+    _scatter_fake,
+    _scatter_setup,
+    _scatter_backward,
+)

@@ -1,0 +1,197 @@
+"""Largest or smallest neighbour on a CPU, value and slot in registers while the edges of a row pass by.
+
+The smallest is the largest of the negatives: negation is exact and keeps the order of ties.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit, prange
+from torch import Tensor
+
+from gnnlib.sparse.native import tile
+from gnnlib.sparse.native.launch import Launcher, array, num_threads, optional
+from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, run_start
+from gnnlib.sparse.numerics import accumulate_dtype
+from gnnlib.sparse.registry import FLOATS, kernel, needs
+
+
+def _tile_pass(count):
+    lines = max(count * tile.VECTOR_BYTES // tile.CACHE_LINE, 1)
+
+    @njit
+    def run(first, last, indices, weight, x, sign, out, arg, lo, hi, head, f):
+        end = indices.size - 1
+        step = tile.CACHE_LINE // x.itemsize
+        weighted = weight.size > 0
+        for i in range(lo, hi):
+            start, stop = tile.item(first, i), tile.item(last, i)
+            if stop - start > CUT:
+                continue
+            if start == stop:
+                tile.store(tile.zero(x, count), out, i, f)
+                tile.store(tile.index(x, count, np.int32(-1)), arg, i, f)
+                continue
+            c = sign * weight[start, head] if weighted else sign
+            best = tile.load(c, x, tile.item(indices, start), f, count)
+            slot = tile.index(x, count, np.int32(start))
+            for e in range(start + 1, stop):
+                coming = tile.item(indices, min(e + AHEAD, end))
+                for k in range(lines):
+                    tile.prefetch(x, coming, f + k * step)
+                c = sign * weight[e, head] if weighted else sign
+                value = tile.load(c, x, tile.item(indices, e), f, count)
+                wins = tile.beats(best, value)
+                best = tile.choose(wins, value, best)
+                slot = tile.choose(wins, tile.index(x, count, np.int32(e)), slot)
+            tile.store_scaled(best, sign, out, i, f)
+            tile.store(slot, arg, i, f)
+
+    return run
+
+
+_tile4 = _tile_pass(4)
+_tile1 = _tile_pass(1)
+
+
+@njit
+def _narrow(first, last, indices, weight, x, sign, out, arg, lo, hi, head, f, width):
+    weighted = weight.size > 0
+    for i in range(lo, hi):
+        start, stop = tile.item(first, i), tile.item(last, i)
+        if stop - start > CUT:
+            continue
+        for k in range(f, f + width):
+            out[i, k] = 0
+            arg[i, k] = -1
+        for e in range(start, stop):
+            j = tile.item(indices, e)
+            c = sign * weight[e, head] if weighted else sign
+            for k in range(f, f + width):
+                value = c * x[j, k]
+                best = sign * out[i, k]
+                if e == start or value > best or (value != value and best == best):
+                    out[i, k] = sign * value
+                    arg[i, k] = e
+
+
+@njit
+def _best_rows(first, last, indices, weight, x, sign, out, arg, lo, hi):
+    heads = max(weight.shape[1], 1)
+    depth = x.shape[1] // heads
+    lanes = tile.lanes(x)
+    for a in range(lo, hi, BLOCK):
+        b = min(a + BLOCK, hi)
+        for head in range(heads):
+            f = head * depth
+            stop = f + depth
+            while stop - f >= 4 * lanes:
+                _tile4(first, last, indices, weight, x, sign, out, arg, a, b, head, f)
+                f += 4 * lanes
+            while stop - f >= lanes:
+                _tile1(first, last, indices, weight, x, sign, out, arg, a, b, head, f)
+                f += lanes
+            if f < stop:
+                _narrow(first, last, indices, weight, x, sign, out, arg, a, b, head, f, stop - f)
+
+
+@njit
+def _combine(indptr, hub, partial, partial_arg, sign, out, arg):
+    """The best of the pieces of each hub row, the first among equals."""
+    for p in range(hub.shape[1]):
+        i = hub[0, p]
+        for f in range(out.shape[1]):
+            value, best = sign * partial[p, f], sign * out[i, f]
+            if hub[1, p] == indptr[i] or value > best or (value != value and best == best):
+                out[i, f] = partial[p, f]
+                arg[i, f] = partial_arg[p, f]
+
+
+def _spmm_arg(indptr, first, last, hub, indices, weight, x, sign, out, arg, partial, partial_arg):
+    for t in prange(RUNS + hub.shape[1]):
+        if t < RUNS:
+            lo, hi = run_start(indptr, t), run_start(indptr, t + 1)
+            _best_rows(first, last, indices, weight, x, sign, out, arg, lo, hi)
+        else:
+            p = t - RUNS
+            _best_rows(hub[1], hub[2], indices, weight, x, sign, partial, partial_arg, p, p + 1)
+    _combine(indptr, hub, partial, partial_arg, sign, out, arg)
+
+
+_spmm_arg_launch = Launcher(_spmm_arg)
+_accepts = needs("cpu", FLOATS)
+
+
+def _refuse(indptr: Tensor, indices: Tensor, weight: Tensor | None, x: Tensor, largest: bool) -> str | None:
+    if indices.shape[0] >= 2**31:
+        return f"numbers slots in 32 bits, got {indices.shape[0]} edges"
+    return _accepts(indptr, indices, weight, x)
+
+
+@kernel("spmm_arg", "cpu", refuse=_refuse)
+def spmm_arg(
+    indptr: Tensor, indices: Tensor, weight: Tensor | None, x: Tensor, largest: bool
+) -> tuple[Tensor, Tensor]:
+    dtype = accumulate_dtype(x.dtype)
+    num_rows, (num_cols, heads, depth) = indptr.shape[0] - 1, x.shape
+    width = heads * depth
+    out = torch.empty(num_rows, width, dtype=dtype)
+    arg = torch.empty(num_rows, width, dtype=torch.int32)
+    values, offsets = array(x.to(dtype).reshape(num_cols, width)), array(indptr)
+    hub = hub_pieces(offsets)
+    _spmm_arg_launch(
+        (indices.shape[0] + num_rows) * width,
+        offsets,
+        offsets[:-1],
+        offsets[1:],
+        hub,
+        array(indices),
+        optional(weight, dtype, 2),
+        values,
+        values.dtype.type(1 if largest else -1),
+        out.numpy(),
+        arg.numpy(),
+        np.empty((hub.shape[1], width), values.dtype),
+        np.empty((hub.shape[1], width), np.int32),
+    )
+    return out.view(num_rows, heads, depth).to(x.dtype), arg.view(num_rows, heads, depth)
+
+
+def _arg_scatter(arg, indices, weight, grad, blocks, out):
+    """Each block of features belongs to one thread, which takes the rows in order."""
+    heads = max(weight.shape[1], 1)
+    width = grad.shape[1]
+    depth = max(width // heads, 1)
+    for b in prange(blocks):
+        lo, hi = width * b // blocks, width * (b + 1) // blocks
+        for i in range(grad.shape[0]):
+            for f in range(lo, hi):
+                e = arg[i, f]
+                if e >= 0:
+                    value = grad[i, f]
+                    if weight.size:
+                        value *= weight[e, f // depth]
+                    out[tile.item(indices, e), f] += value
+
+
+_arg_scatter_launch = Launcher(_arg_scatter)
+
+
+@kernel("arg_scatter", "cpu", refuse=needs("cpu", FLOATS))
+def arg_scatter(arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int) -> Tensor:
+    dtype = accumulate_dtype(grad.dtype)
+    num_rows, heads, depth = grad.shape
+    width = heads * depth
+    out = torch.zeros(num_cols, width, dtype=dtype)
+    if grad.numel() and num_cols:
+        _arg_scatter_launch(
+            grad.numel(),
+            array(arg.reshape(num_rows, width)),
+            array(indices),
+            optional(weight, dtype, 2),
+            array(grad.to(dtype).reshape(num_rows, width)),
+            min(num_threads(), width),
+            out.numpy(),
+        )
+    return out.view(num_cols, heads, depth).to(grad.dtype)

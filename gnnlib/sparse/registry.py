@@ -1,0 +1,168 @@
+"""Which kernels exist, which of them run here, and the choice among them.
+
+A kernel is a function of plain tensors registered under ``(op, backend)``. :func:`dispatch` runs the
+fastest one that accepts its arguments; a kernel that declines says why, and ``gnnlib doctor`` prints it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Refusal = Callable[..., str | None]
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Fastest first. The value is the package that the backend needs, if any.
+BACKENDS: dict[str, str | None] = {
+    "gpu": "triton",
+    "cpu": "numba",
+    "torch_scatter": "torch_scatter",
+    "reference": None,
+}
+
+#: Ops and the folder of ``gnnlib.sparse.ops`` that holds their kernels.
+OPS: dict[str, str] = {
+    "arg_scatter": "spmm_arg",
+    "coo_to_csr": "build",
+    "csr_transpose": "build",
+    "scatter": "scatter",
+    "sddmm": "sddmm",
+    "segment_reduce": "segment_reduce",
+    "segment_softmax": "segment_softmax",
+    "spmm": "spmm",
+    "spmm_arg": "spmm_arg",
+}
+
+FLOATS = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One implementation of an op: ``fn`` computes, ``refuse`` returns why it cannot, or None."""
+
+    op: str
+    backend: str
+    fn: Callable[..., Any]
+    refuse: Refusal
+
+
+_kernels: dict[tuple[str, str], Kernel] = {}
+_loaded: dict[str, list[Kernel]] = {}
+_forced: list[str] = []
+
+
+def _accept(*_: Any) -> None:
+    return None
+
+
+def kernel(op: str, backend: str, refuse: Refusal = _accept) -> Callable[[F], F]:
+    """Register the decorated function as the kernel of ``op`` on ``backend``."""
+    if op not in OPS:
+        raise ValueError(f"kernel: op {op!r} is unknown; add it to gnnlib.sparse.registry.OPS")
+
+    def register(fn: F) -> F:
+        _kernels[op, backend] = Kernel(op, backend, fn, refuse)
+        return fn
+
+    return register
+
+
+def needs(device: str, dtypes: frozenset[torch.dtype]) -> Refusal:
+    """A refusal for kernels that take tensors of one device type and floating dtypes among ``dtypes``."""
+
+    def refuse(*args: Any) -> str | None:
+        for a in args:
+            if isinstance(a, Tensor):
+                if a.device.type != device:
+                    return f"takes {device} tensors, got one on {a.device}"
+                if a.dtype not in dtypes and a.is_floating_point():
+                    return f"does not take {a.dtype}"
+        return None
+
+    return refuse
+
+
+def ops() -> list[str]:
+    """The names of all ops, sorted."""
+    return sorted(OPS)
+
+
+def _module(op: str, backend: str) -> str:
+    return f"gnnlib.sparse.ops.{OPS[op]}.{backend}"
+
+
+def _missing(op: str, backend: str) -> str | None:
+    package = BACKENDS[backend]
+    if importlib.util.find_spec(_module(op, backend)) is None:
+        return f"no {backend} kernel is written for {op} yet"
+    if package is not None and importlib.util.find_spec(package) is None:
+        return f"the package {package!r} is not installed"
+    return None
+
+
+def unavailable(op: str) -> list[tuple[str, str]]:
+    """Backends of ``op`` that cannot be loaded here, each with its reason."""
+    return [(b, why) for b in BACKENDS if (why := _missing(op, b)) is not None]
+
+
+def load(op: str) -> list[Kernel]:
+    """The kernels of ``op`` whose packages are installed, fastest first; imports them on first use."""
+    found = _loaded.get(op)
+    if found is None:
+        if op not in OPS:
+            raise ValueError(f"load: op {op!r} is unknown; known: {', '.join(ops())}")
+        for backend in BACKENDS:
+            if _missing(op, backend) is None:
+                importlib.import_module(_module(op, backend))
+        found = [_kernels[op, b] for b in BACKENDS if (op, b) in _kernels]
+        _loaded[op] = found
+    return found
+
+
+def dispatch(op: str, *args: Any) -> Any:
+    """Run ``op`` on the fastest kernel that accepts ``args``.
+
+    Raises:
+        NotImplementedError: when none accepts them; the message lists each reason.
+    """
+    for k in _loaded.get(op) or load(op):
+        if (not _forced or k.backend == _forced[-1]) and k.refuse(*args) is None:
+            return k.fn(*args)
+    refusals = [
+        f"  {k.backend}: "
+        + (
+            f"set aside by use_backend({_forced[-1]!r})"
+            if _forced and k.backend != _forced[-1]
+            else str(k.refuse(*args))
+        )
+        for k in load(op)
+    ]
+    refusals += [f"  {backend}: {why}" for backend, why in unavailable(op)]
+    raise NotImplementedError("\n".join([f"{op}: no kernel takes these inputs", *refusals]))
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run every op inside the ``with`` block on one backend, in every thread.
+
+    Args:
+        name: ``"reference"``, ``"cpu"``, ``"gpu"`` or ``"torch_scatter"``.
+
+    Shapes: none; an op whose backend is missing or declines its inputs raises NotImplementedError, which
+    says why.
+    Raises: ValueError for an unknown name.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"use_backend: {name!r} is no backend; choose one of {', '.join(sorted(BACKENDS))}")
+    _forced.append(name)
+    try:
+        yield
+    finally:
+        _forced.pop()
