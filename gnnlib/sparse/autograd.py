@@ -18,7 +18,7 @@ _PLAIN = (Tensor, Parameter)
 
 
 def traced(*tensors: Tensor | None) -> bool:
-    """Whether this call is seen by a tracer (Dynamo, AOTAutograd, fake tensors) instead of executed."""
+    """Whether a tracer (Dynamo, AOTAutograd, fake tensors) sees this call instead of executing it."""
     if torch.compiler.is_compiling():
         return True
     return any(t is not None and type(t) not in _PLAIN for t in tensors)
@@ -35,11 +35,12 @@ def define(
     """Return the callable of an op and register ``gnnlib::name`` with the given schema.
 
     Args:
-        forward: computes the result from the schema's arguments; the last one may be an eager-only
-            ``adj`` keyword, the CSR whose cached transpose the backward would otherwise rebuild.
+        forward: computes the result from the schema's arguments.
         fake: the same on tensors without data.
         setup: ``setup(ctx, inputs, output)`` saves what the backward needs.
-        backward: ``backward(ctx, *grads)``, made of differentiable ops, one gradient an argument.
+        backward: ``backward(ctx, *grads)``, made of differentiable ops, one gradient an argument. In eager
+            code ``ctx.adj`` is the ``adj`` keyword of the call: the CSR whose cached transpose the backward
+            would otherwise rebuild.
     """
     op = torch.library.custom_op(f"gnnlib::{name}", forward, mutates_args=(), schema=schema)
     op.register_fake(fake)
@@ -53,31 +54,56 @@ def define(
         return plain
 
     op.register_autograd(backward, setup_context=setup)
-    function = type(
-        name,
-        (torch.autograd.Function,),
-        {
-            "forward": staticmethod(lambda _, *args: forward(*args)),
-            "setup_context": staticmethod(
-                lambda ctx, inputs, output: _eager_setup(setup, ctx, inputs, output)
-            ),
-            "backward": staticmethod(lambda ctx, *grads: (None, *backward(ctx, *grads))),
-        },
-    )
+    function = _eager(name, forward, setup, backward)
+    transformable = _transformable(name, forward, setup, backward)
 
     def call(*args: Any, adj: Any = None) -> Any:
         tensors = [a for a in args if isinstance(a, Tensor)]
         if traced(*tensors):
             return op(*args)
+        if torch._C._are_functorch_transforms_active():
+            return transformable.apply(adj, *args)
         if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-            return function.apply(adj, *args)  # type: ignore[attr-defined]
+            return function.apply(adj, *args)
         return forward(*args)
 
     return call
 
 
-def _eager_setup(
-    setup: Callable[[Any, tuple[Any, ...], Any], None], ctx: Any, inputs: tuple[Any, ...], output: Any
-) -> None:
-    ctx.adj = inputs[0]
-    setup(ctx, inputs[1:], output)
+Forward = Callable[..., Any]
+Setup = Callable[[Any, tuple[Any, ...], Any], None]
+
+
+def _eager(name: str, forward: Forward, setup: Setup, backward: Forward) -> Any:
+    """The thin form for plain eager code, whose forward takes the context itself.
+
+    With a ``setup_context`` of its own torch would bind the arguments to a signature at every call, which
+    costs more than a small kernel.
+    """
+
+    def run(ctx: Any, adj: Any, *args: Any) -> Any:
+        ctx.adj = adj
+        output = forward(*args)
+        setup(ctx, args, output)
+        return output
+
+    return _function(name, forward=run, backward=lambda ctx, *grads: (None, *backward(ctx, *grads)))
+
+
+def _transformable(name: str, forward: Forward, setup: Setup, backward: Forward) -> Any:
+    """The form that ``torch.func`` asks for."""
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.adj = inputs[0]
+        setup(ctx, inputs[1:], output)
+
+    return _function(
+        name,
+        forward=lambda adj, *args: forward(*args),
+        setup_context=save,
+        backward=lambda ctx, *grads: (None, *backward(ctx, *grads)),
+    )
+
+
+def _function(name: str, **members: Callable[..., Any]) -> Any:
+    return type(name, (torch.autograd.Function,), {k: staticmethod(v) for k, v in members.items()})

@@ -96,9 +96,13 @@ def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return copy
 
 
-def array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The contiguous numpy view of a tensor's memory (a copy where it is not contiguous)."""
-    return tensor.detach().contiguous().numpy()
+def array(tensor: Tensor, dtype: torch.dtype | None = None) -> np.ndarray[Any, Any]:
+    """The contiguous numpy view of a tensor's memory; a copy where it is not contiguous or of another dtype."""
+    if tensor.requires_grad:
+        tensor = tensor.detach()
+    if dtype is not None and tensor.dtype != dtype:
+        tensor = tensor.to(dtype)
+    return tensor.contiguous().numpy()
 
 
 _EMPTY: dict[tuple[torch.dtype, int], np.ndarray[Any, Any]] = {}
@@ -107,7 +111,7 @@ _EMPTY: dict[tuple[torch.dtype, int], np.ndarray[Any, Any]] = {}
 def optional(tensor: Tensor | None, dtype: torch.dtype, dims: int = 1) -> np.ndarray[Any, Any]:
     """Like :func:`array` in the given dtype; an empty array stands for None."""
     if tensor is not None:
-        return array(tensor.to(dtype))
+        return array(tensor, dtype)
     if (dtype, dims) not in _EMPTY:
         _EMPTY[dtype, dims] = torch.empty([0] * dims, dtype=dtype).numpy()
     return _EMPTY[dtype, dims]

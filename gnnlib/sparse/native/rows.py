@@ -48,9 +48,16 @@ def row_of(indptr, e):
     return low
 
 
-@njit(cache=True)
-def hub_pieces(indptr):
+_NO_PIECES = np.empty((3, 0), np.int64)
+
+
+def hub_pieces(indptr: np.ndarray, num_edges: int) -> np.ndarray:
     """Row, first edge and end of each piece of the hub rows, in order: ``[3, pieces]``."""
+    return _NO_PIECES if num_edges <= CUT else _hub_pieces(indptr)
+
+
+@njit(cache=True)
+def _hub_pieces(indptr):
     count = 0
     for i in range(indptr.size - 1):
         degree = indptr[i + 1] - indptr[i]

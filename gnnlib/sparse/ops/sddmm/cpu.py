@@ -77,8 +77,8 @@ def sddmm(indptr: Tensor, indices: Tensor, x_dst: Tensor, x_src: Tensor, op: str
     dtype = accumulate_dtype(x_dst.dtype)
     num_edges, (num_rows, heads, depth) = indices.shape[0], x_dst.shape
     width = heads * depth
-    a = array(x_dst.to(dtype).reshape(num_rows, width))
-    b = array(x_src.to(dtype).reshape(x_src.shape[0], width))
+    a = array(x_dst.reshape(num_rows, width), dtype)
+    b = array(x_src.reshape(x_src.shape[0], width), dtype)
     shape = (num_edges, heads) if op == "dot" else (num_edges, heads, depth)
     out = torch.zeros(shape, dtype=dtype) if width == 0 else torch.empty(shape, dtype=dtype)
     used = int(indptr[-1])

@@ -154,7 +154,7 @@ def spmm(
     num_rows, (num_cols, heads, depth) = indptr.shape[0] - 1, x.shape
     out = torch.empty(num_rows, heads * depth, dtype=dtype)
     offsets = array(indptr)
-    hub = hub_pieces(offsets)
+    hub = hub_pieces(offsets, indices.shape[0])
     _spmm_launch(
         (indices.shape[0] + num_rows) * heads * depth,
         offsets,
@@ -163,11 +163,12 @@ def spmm(
         hub,
         array(indices),
         optional(weight, dtype, 2),
-        array(x.to(dtype).reshape(num_cols, heads * depth)),
+        array(x.reshape(num_cols, heads * depth), dtype),
         optional(row_scale, dtype),
         optional(None, dtype),
         optional(col_scale, dtype),
         out.numpy(),
         np.empty((hub.shape[1], heads * depth), out.numpy().dtype),
     )
-    return out.view(num_rows, heads, depth).to(x.dtype)
+    out = out.view(num_rows, heads, depth)
+    return out if x.dtype == dtype else out.to(x.dtype)

@@ -18,8 +18,6 @@ from gnnlib.sparse.registry import FLOATS, kernel, needs
 
 
 def _tile_pass(count):
-    lines = max(count * tile.VECTOR_BYTES // tile.CACHE_LINE, 1)
-
     @njit
     def run(first, last, indices, weight, x, sign, out, arg, lo, hi, head, f):
         end = indices.size - 1
@@ -38,8 +36,9 @@ def _tile_pass(count):
             slot = tile.index(x, count, np.int32(start))
             for e in range(start + 1, stop):
                 coming = tile.item(indices, min(e + AHEAD, end))
-                for k in range(lines):
-                    tile.prefetch(x, coming, f + k * step)
+                if f == 0:
+                    for k in range(0, x.shape[1], step):
+                        tile.prefetch(x, coming, k)
                 c = sign * weight[e, head] if weighted else sign
                 value = tile.load(c, x, tile.item(indices, e), f, count)
                 wins = tile.beats(best, value)
@@ -138,8 +137,8 @@ def spmm_arg(
     width = heads * depth
     out = torch.empty(num_rows, width, dtype=dtype)
     arg = torch.empty(num_rows, width, dtype=torch.int32)
-    values, offsets = array(x.to(dtype).reshape(num_cols, width)), array(indptr)
-    hub = hub_pieces(offsets)
+    values, offsets = array(x.reshape(num_cols, width), dtype), array(indptr)
+    hub = hub_pieces(offsets, indices.shape[0])
     _spmm_arg_launch(
         (indices.shape[0] + num_rows) * width,
         offsets,
@@ -190,7 +189,7 @@ def arg_scatter(arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Tenso
             array(arg.reshape(num_rows, width)),
             array(indices),
             optional(weight, dtype, 2),
-            array(grad.to(dtype).reshape(num_rows, width)),
+            array(grad.reshape(num_rows, width), dtype),
             min(num_threads(), width),
             out.numpy(),
         )

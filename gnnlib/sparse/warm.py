@@ -1,0 +1,100 @@
+"""Compiles every CPU kernel into numba's disk cache, so that no later run waits for a compiler."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gnnlib.sparse import as_csr, registry, scatter, sddmm, segment_reduce, segment_softmax, spmm
+from gnnlib.sparse.ops.sddmm import EdgeOp
+from gnnlib.sparse.ops.spmm import Reduce
+
+#: Shorter types are summed in float32, by its kernels.
+_DTYPES = (torch.float32, torch.float64)
+_REDUCTIONS: tuple[Reduce, ...] = ("sum", "mean", "max", "min")
+_EDGE_OPS: tuple[EdgeOp, ...] = ("dot", "add", "sub")
+_NODES, _EDGES, _HEADS, _WIDTH = 8, 24, 2, 5
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """What was done: kernels by name, compiled forms, and how long it took."""
+
+    kernels: tuple[str, ...]
+    forms: int
+    seconds: float
+
+
+def _differentiate(out: Tensor) -> None:
+    if out.requires_grad:
+        out.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
+    """Small calls of every public op, in each of the forms that compile apart."""
+    draw = torch.Generator().manual_seed(0)
+    edge_index = torch.randint(_NODES, (2, _EDGES), generator=draw)
+    adj = as_csr(edge_index, _NODES)
+
+    def leaf(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=draw, dtype=dtype).requires_grad_()
+
+    def heads(count: int) -> tuple[int, ...]:
+        return () if count == 0 else (count,)
+
+    for index in (torch.int64, torch.int32):
+        yield f"as_csr {index}", partial(lambda i: as_csr(edge_index.to(i), _NODES).transposed.indptr, index)
+    scale = torch.rand(_NODES, dtype=dtype, generator=draw)
+    for reduce, h, weighted in itertools.product(_REDUCTIONS, (0, _HEADS), (False, True)):
+        x, w = leaf(_NODES, *heads(h), _WIDTH), leaf(_EDGES, *heads(h)) if weighted else None
+        yield f"spmm {reduce}", partial(spmm, adj, x, w, reduce, row_scale=scale, col_scale=scale)
+        yield f"spmm {reduce}", partial(spmm, adj, x, w, reduce)
+    for op, h in itertools.product(_EDGE_OPS, (0, _HEADS)):
+        target, source = leaf(_NODES, *heads(h), _WIDTH), leaf(_NODES, *heads(h), _WIDTH)
+        yield f"sddmm {op}", partial(sddmm, adj, target, source, op)
+    for h in (0, _HEADS):
+        yield "segment_softmax", partial(segment_softmax, leaf(_EDGES, *heads(h)), adj.indptr)
+        for reduce in _REDUCTIONS:
+            src = leaf(_EDGES, *heads(h))
+            yield f"segment_reduce {reduce}", partial(segment_reduce, src, adj.indptr, reduce)
+            yield f"scatter {reduce}", partial(scatter, src, edge_index[1], _NODES, reduce)
+
+
+def warm(
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    *,
+    dtypes: tuple[torch.dtype, ...] = _DTYPES,
+) -> Warmed:
+    """Compile the serial and the parallel form of every CPU kernel.
+
+    Args:
+        progress: called with what comes next, the steps done and their number.
+        dtypes: the dtypes to compile for.
+
+    Raises:
+        ImportError: without numba.
+    """
+    from gnnlib.sparse.native.launch import Launcher
+
+    start = time.perf_counter()
+    for op in registry.ops():
+        registry.load(op)
+    uses = [(f"{name} {dtype}", call) for dtype in dtypes for name, call in _uses(dtype)]
+    total = len(uses) + len(Launcher.kernels)
+    for done, (name, call) in enumerate(uses):
+        progress(name, done, total)
+        _differentiate(call())
+    forms = 0
+    for done, kernel in enumerate(Launcher.kernels, start=len(uses)):
+        progress(f"{kernel.name}, parallel", done, total)
+        for signature in kernel.serial.signatures:
+            kernel.parallel.compile(signature)
+        forms += len(kernel.serial.signatures) + len(kernel.parallel.signatures)
+    progress("done", total, total)
+    return Warmed(tuple(k.name for k in Launcher.kernels), forms, time.perf_counter() - start)
