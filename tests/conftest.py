@@ -1,0 +1,56 @@
+"""What every test starts from: seeded generators, NaN in fresh memory, and the data root."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - third-party code under test draws from the global state
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _nan_in_fresh_memory() -> Iterator[None]:
+    """Fill what ``torch.empty`` returns with NaN (or the largest integer): an unwritten output shows.
+
+    torch fills only while its deterministic mode is on; ``warn_only`` keeps the mode from refusing
+    operations that a test may use on purpose.
+    """
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    mode = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+    torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep processed datasets in a folder of this run, away from the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GNNLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real benchmark data that ``$GNNLIB_DATA`` names."""
+    named = os.environ.get("GNNLIB_DATA")
+    if not named:
+        pytest.skip("GNNLIB_DATA is not set: it names the folder of benchmark data that this test reads")
+    root = Path(named).expanduser()
+    if not root.is_dir():
+        pytest.fail(f"GNNLIB_DATA={named} is not a folder")
+    return root.resolve()
