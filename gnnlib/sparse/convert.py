@@ -144,7 +144,8 @@ def _sort(edge_index: Tensor, rows: int | None, cols: int | None) -> CSR:
             if low < 0 or high >= bound:
                 raise ValueError(
                     f"as_csr: edge_index names {name} node {low if low < 0 else high} but the graph has "
-                    f"{bound} {name} nodes, 0 to {bound - 1}; check the edges or pass the features of all nodes"
+                    f"{bound} {name} nodes, 0 to {bound - 1}; check the edges or pass "
+                    "the features of all nodes"
                 )
     indptr, indices, perm = build.coo_to_csr(edge_index[1], edge_index[0], rows, cols)
     in_order = edge_index.device.type == "cpu" and bool((edge_index[1].diff() >= 0).all())

@@ -97,7 +97,7 @@ def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def array(tensor: Tensor, dtype: torch.dtype | None = None) -> np.ndarray[Any, Any]:
-    """The contiguous numpy view of a tensor's memory; a copy where it is not contiguous or of another dtype."""
+    """The contiguous numpy view of a tensor's memory; a copy where layout or dtype must change."""
     if tensor.requires_grad:
         tensor = tensor.detach()
     if dtype is not None and tensor.dtype != dtype:

@@ -12,6 +12,8 @@ from gnnlib.sparse.autograd import define, traced
 from gnnlib.sparse.ops.segment_reduce import REDUCTIONS, spread
 from gnnlib.sparse.registry import dispatch
 
+__all__ = ["scatter", "scatter_rows"]
+
 
 def scatter(
     src: Tensor, index: Tensor, dim_size: int | None = None, reduce: str = "sum", dim: int = 0
@@ -68,8 +70,8 @@ def _check(src: Tensor, index: Tensor, reduce: str, dim: int) -> int:
     dim = dim % src.dim()
     if index.dim() != 1 or index.shape[0] != src.shape[dim]:
         raise ValueError(
-            f"scatter: index has shape {list(index.shape)} but src has {src.shape[dim]} rows along dim {dim}; pass "
-            " one group number for each row"
+            f"scatter: index has shape {list(index.shape)} but src has {src.shape[dim]} rows along dim {dim}; "
+            "pass one group number for each row"
         )
     if index.device != src.device:
         raise ValueError(f"scatter: src is on {src.device} but index is on {index.device}; move one of them")

@@ -12,6 +12,8 @@ from gnnlib.sparse.autograd import define
 from gnnlib.sparse.ops.segment_reduce import check_segments, expand_rows, segment_rows
 from gnnlib.sparse.registry import dispatch
 
+__all__ = ["segment_softmax"]
+
 
 def segment_softmax(src: Tensor, indptr: Tensor) -> Tensor:
     r"""Normalise the scores of each segment.

@@ -16,6 +16,8 @@ from gnnlib.sparse.autograd import define
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.registry import dispatch
 
+__all__ = ["arg_dtype", "extreme"]
+
 
 def extreme(adj: CSR, x: Tensor, weight: Tensor | None, largest: bool) -> Tensor:
     """Largest or smallest weighted neighbour: x ``[C, H, D]``, slot weight ``[E, H]`` -> ``[R, H, D]``."""
