@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from gnnlib.sparse.cache import structures
+
 _PLAIN = (Tensor, Parameter)
 
 
@@ -42,7 +44,7 @@ def define(
             code ``ctx.adj`` is the ``adj`` keyword of the call: the CSR whose cached transpose the backward
             would otherwise rebuild.
     """
-    op = torch.library.custom_op(f"gnnlib::{name}", forward, mutates_args=(), schema=schema)
+    op = torch.library.custom_op(f"gnnlib::{name}", _unremembered(forward), mutates_args=(), schema=schema)
     op.register_fake(fake)
     if setup is None or backward is None:
 
@@ -68,6 +70,16 @@ def define(
         return forward(*args)
 
     return call
+
+
+def _unremembered(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The forward for compiled code, which reuses a buffer for other numbers without telling torch."""
+
+    def run(*args: Any) -> Any:
+        with structures.paused():
+            return forward(*args)
+
+    return run
 
 
 Forward = Callable[..., Any]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 T = TypeVar("T")
 
@@ -18,16 +21,50 @@ def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
+def _state(version: int, parts: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """What must not have changed: the version, and where and how the index arrays lie in memory."""
+    return (
+        version,
+        *((p.untyped_storage()._cdata, p.data_ptr(), p.shape, p.stride(), p.dtype) for p in parts),
+    )
+
+
+class _Entry(NamedTuple):
+    tensor: weakref.ref[Tensor]
+    state: tuple[Any, ...]
+    storages: tuple[StorageWeakRef, ...]  # while these exist, no other storage gets the same address
+    values: dict[Hashable, Any]
+
+
 class WeakCache:
-    """Values by the identity of a living, unchanged tensor; the oldest go when ``size`` tensors are held."""
+    """Values by the identity of a living, unchanged tensor; the oldest go when ``size`` tensors are held.
+
+    A tensor is unchanged while torch counts no write to it. Writes that torch does not see (through a numpy
+    view, ``tensor.data[...]`` or another process) go unnoticed.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._lock = threading.RLock()
-        self._entries: OrderedDict[int, tuple[weakref.ref[Tensor], Any, dict[Hashable, Any]]] = OrderedDict()
+        self._entries: OrderedDict[int, _Entry] = OrderedDict()
+        self._paused = threading.local()
+        self.renew_lock()
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def renew_lock(self) -> None:
+        """Take a fresh lock; in a forked process another thread of the parent may have held the old one."""
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Neither look up nor keep anything in this thread."""
+        before = getattr(self._paused, "on", False)
+        self._paused.on = True
+        try:
+            yield
+        finally:
+            self._paused.on = before
 
     def get(self, tensor: Tensor, parts: tuple[Tensor, ...], key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returned for ``tensor``, whose index arrays are ``parts``, if nothing changed since.
@@ -35,29 +72,42 @@ class WeakCache:
         The value must not hold the tensor or a view of it: it would keep its own key alive.
         """
         version = _version(tensor)
-        if version is None:
+        if version is None or getattr(self._paused, "on", False):
             return make()
-        state = (version, *((p.data_ptr(), p.shape, p.stride(), p.dtype) for p in parts))
-        name = id(tensor)
+        state = _state(version, parts)
         with self._lock:
-            entry = self._entries.get(name)
-            if entry is None or entry[0]() is not tensor or entry[1] != state:
-                entry = (weakref.ref(tensor, lambda ref: self._drop(name, ref)), state, {})
-                self._entries[name] = entry
-                while len(self._entries) > self.size:
-                    self._entries.popitem(last=False)
-            self._entries.move_to_end(name)
-            if key not in entry[2]:
-                entry[2][key] = make()
-            found: T = entry[2][key]
-            return found
+            found = self._find(tensor, state)
+            if found is not None and key in found.values:
+                self._entries.move_to_end(id(tensor))
+                known: T = found.values[key]
+                return known
+        made = make()  # without the lock: make may wait for a compiler or an import that another thread does
+        with self._lock:
+            entry = self._find(tensor, state) or self._add(tensor, state, parts)
+            kept: T = entry.values.setdefault(key, made)
+            return kept
+
+    def _find(self, tensor: Tensor, state: tuple[Any, ...]) -> _Entry | None:
+        entry = self._entries.get(id(tensor))
+        return entry if entry is not None and entry.tensor() is tensor and entry.state == state else None
+
+    def _add(self, tensor: Tensor, state: tuple[Any, ...], parts: tuple[Tensor, ...]) -> _Entry:
+        name = id(tensor)
+        storages = tuple(StorageWeakRef(p.untyped_storage()) for p in parts)  # type: ignore[no-untyped-call]
+        entry = _Entry(weakref.ref(tensor, lambda ref: self._drop(name, ref)), state, storages, {})
+        self._entries[name] = entry
+        self._entries.move_to_end(name)
+        while len(self._entries) > self.size:
+            self._entries.popitem(last=False)
+        return entry
 
     def _drop(self, name: int, ref: weakref.ref[Tensor]) -> None:
         with self._lock:
             entry = self._entries.get(name)
-            if entry is not None and entry[0] is ref:
+            if entry is not None and entry.tensor is ref:
                 del self._entries[name]
 
 
 #: The one cache of the core: adjacencies by their edge_index, groups by their index.
 structures = WeakCache(size=256)
+os.register_at_fork(after_in_child=structures.renew_lock)

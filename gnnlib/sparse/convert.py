@@ -128,6 +128,7 @@ def _from_edge_index(edge_index: Tensor, rows: int | None, cols: int | None) -> 
 
 
 def _sort(edge_index: Tensor, rows: int | None, cols: int | None) -> CSR:
+    edge_index = edge_index.to(torch.int64)  # short and unsigned types have neither all ops nor differences
     if rows is None or cols is None:
         most = int(edge_index.max()) + 1 if edge_index.numel() else 0
         if rows is None and cols is None:
@@ -138,6 +139,8 @@ def _sort(edge_index: Tensor, rows: int | None, cols: int | None) -> CSR:
             cols = int(edge_index[0].max()) + 1 if edge_index.numel() else 0
     assert rows is not None
     assert cols is not None
+    if rows < 0 or cols < 0:
+        raise ValueError(f"as_csr: size is ({cols}, {rows}); pass the numbers of source and target nodes")
     if edge_index.device.type == "cpu" and edge_index.numel():
         for side, bound, name in ((0, cols, "source"), (1, rows, "target")):
             low, high = (int(v) for v in edge_index[side].aminmax())
@@ -153,9 +156,10 @@ def _sort(edge_index: Tensor, rows: int | None, cols: int | None) -> CSR:
 
 
 def _op(edge_index: Tensor, num_rows: int, num_cols: int) -> tuple[Tensor, Tensor, Tensor]:
-    adj = _from_edge_index(edge_index, num_rows, num_cols)
-    perm = torch.arange(adj.num_edges, device=adj.device) if adj.perm is None else adj.perm.clone()
-    return adj.indptr.clone(), adj.indices.clone(), perm
+    # Sorted anew at each call: compiled code reuses buffers without telling torch, so the cache cannot know.
+    adj = _sort(edge_index, num_rows, num_cols)
+    perm = torch.arange(adj.num_edges, device=adj.device) if adj.perm is None else adj.perm
+    return adj.indptr, adj.indices, perm
 
 
 def _fake(edge_index: Tensor, num_rows: int, num_cols: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,7 +188,12 @@ def _from_torch_sparse(adj: Tensor) -> CSR:
         raise ValueError(f"as_csr: the sparse matrix has {adj.dim()} dimensions; expected 2")
     rows, cols = adj.shape
     if adj.layout is torch.sparse_coo:
-        index, value = adj._indices(), adj._values()
+        if adj.requires_grad and not adj.is_coalesced():
+            raise ValueError(
+                "as_csr: the COO matrix needs a gradient but torch gives none to each of several "
+                "equal entries; call .coalesce() first"
+            )
+        index, value = adj._indices(), adj.values() if adj.is_coalesced() else adj._values()
         base = structures.get(
             adj, (index,), None, lambda: _sort(torch.stack([index[1], index[0]]), rows, cols)
         )

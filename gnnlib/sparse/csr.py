@@ -291,6 +291,8 @@ def _check_arrays(indptr: Tensor, indices: Tensor, num_cols: int | None, perm: T
     if indptr.device.type != "cpu":
         return  # reading values would wait for the device
     cols = indptr.numel() - 1 if num_cols is None else num_cols
+    if cols < 0:
+        raise ValueError(f"CSR: num_cols={cols} is negative; pass the number of source nodes")
     if int(indptr[0]) != 0 or int(indptr[-1]) != indices.numel() or bool((indptr.diff() < 0).any()):
         raise ValueError(
             f"CSR: indptr runs from {int(indptr[0])} to {int(indptr[-1])} over {indices.numel()} indices; "

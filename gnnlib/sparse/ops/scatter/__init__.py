@@ -70,8 +70,8 @@ def _check(src: Tensor, index: Tensor, reduce: str, dim: int) -> int:
     dim = dim % src.dim()
     if index.dim() != 1 or index.shape[0] != src.shape[dim]:
         raise ValueError(
-            f"scatter: index has shape {list(index.shape)} but src has {src.shape[dim]} rows along dim {dim}; "
-            "pass one group number for each row"
+            f"scatter: index has shape {list(index.shape)} but src has {src.shape[dim]} rows along dim "
+            f"{dim}; pass one group number for each row"
         )
     if index.device != src.device:
         raise ValueError(f"scatter: src is on {src.device} but index is on {index.device}; move one of them")

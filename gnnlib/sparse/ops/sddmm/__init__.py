@@ -43,7 +43,7 @@ def sddmm(adj: Adj, x_dst: Tensor, x_src: Tensor, op: EdgeOp = "dot") -> Tensor:
         shape = (1, a.shape[-1]) if a.dim() == 2 else tuple(a.shape[1:])
     else:
         shape = (1, math.prod(a.shape[1:]))
-    out = sddmm_slots(csr, a.reshape(-1, *shape), b.reshape(-1, *shape), op)
+    out = sddmm_slots(csr, a.reshape(a.shape[0], *shape), b.reshape(b.shape[0], *shape), op)
     tail = a.shape[1:-1] if op == "dot" else a.shape[1:]
     return csr.from_slots(out.reshape(csr.num_edges, *tail))
 

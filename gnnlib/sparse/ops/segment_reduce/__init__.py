@@ -67,7 +67,7 @@ def check_segments(op: str, src: Tensor, indptr: Tensor) -> None:
         )
     if indptr.device.type == "cpu" and not torch.compiler.is_compiling():
         first, last = int(indptr[0]), int(indptr[-1])
-        if first != 0 or last > src.shape[0] or bool((indptr.diff() < 0).any()):
+        if first != 0 or last != src.shape[0] or bool((indptr.diff() < 0).any()):
             raise ValueError(
                 f"{op}: indptr runs from {first} to {last} over {src.shape[0]} rows of src; it must start at "
                 "0, never decrease and end at the number of rows"
@@ -119,9 +119,11 @@ _segment_reduce = define(
 
 
 def _expand_forward(indptr: Tensor, x: Tensor, num_slots: int) -> Tensor:
-    if x.shape[0] == 0:
-        return x.new_zeros(num_slots, x.shape[1])
-    return x.index_select(0, row_of_slot(indptr, num_slots))
+    used = int(indptr[-1])
+    out = x.index_select(0, row_of_slot(indptr, used))
+    if used == num_slots:
+        return out
+    return torch.cat([out, out.new_zeros(num_slots - used, x.shape[1])])  # spare slots belong to no row
 
 
 def _expand_fake(indptr: Tensor, x: Tensor, num_slots: int) -> Tensor:

@@ -45,17 +45,17 @@ def _fake(
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    _, indices, weight, x, _ = inputs
+    indptr, indices, weight, x, _ = inputs
     ctx.num_cols = x.shape[0]
     ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(indices, weight, x if weight is not None else None, output[1])
+    ctx.save_for_backward(indptr, indices, weight, x if weight is not None else None, output[1])
 
 
 def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-    indices, weight, x, arg = ctx.saved_tensors
+    indptr, indices, weight, x, arg = ctx.saved_tensors
     need = ctx.needs_input_grad[-5:]
     d_weight = _to_slots(arg, grad * _chosen(arg, indices, x), weight) if need[2] else None
-    d_x = _arg_scatter(arg, indices, weight, grad, ctx.num_cols) if need[3] else None
+    d_x = _arg_scatter(arg, indptr, indices, weight, grad, ctx.num_cols) if need[3] else None
     return None, None, d_weight, d_x, None
 
 
@@ -74,7 +74,7 @@ def _chosen(arg: Tensor, indices: Tensor, x: Tensor) -> Tensor:
     if not indices.shape[0]:
         return x.new_zeros(arg.shape)
     source = indices.long()[arg.long().clamp(min=0)]
-    return x.gather(0, source) * (arg >= 0)
+    return torch.where(arg >= 0, x.gather(0, source), 0)
 
 
 def _weight_of(arg: Tensor, weight: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def _weight_of(arg: Tensor, weight: Tensor) -> Tensor:
     if not weight.shape[0]:
         return weight.new_zeros(arg.shape)
     head = torch.arange(weight.shape[1], device=weight.device)[:, None]
-    return weight[arg.long().clamp(min=0), head] * (arg >= 0)
+    return torch.where(arg >= 0, weight[arg.long().clamp(min=0), head], 0)
 
 
 def _to_slots(arg: Tensor, value: Tensor, weight: Tensor) -> Tensor:
@@ -92,13 +92,13 @@ def _to_slots(arg: Tensor, value: Tensor, weight: Tensor) -> Tensor:
     out = value.new_zeros(weight.shape[0] * weight.shape[1])
     if not weight.shape[0]:
         return out.view_as(weight)
-    return out.index_add(0, flat.flatten(), (value * (arg >= 0)).flatten()).view_as(weight)
+    return out.index_add(0, flat.flatten(), torch.where(arg >= 0, value, 0).flatten()).view_as(weight)
 
 
 def _scatter_forward(
-    arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int
+    arg: Tensor, indptr: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int
 ) -> Tensor:
-    out: Tensor = dispatch("arg_scatter", arg, indices, weight, grad, num_cols)
+    out: Tensor = dispatch("arg_scatter", arg, indptr, indices, weight, grad, num_cols)
     return out
 
 
@@ -107,22 +107,22 @@ def _scatter_fake(arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Ten
 
 
 def _scatter_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    arg, indices, weight, grad, _ = inputs
+    arg, _, indices, weight, grad, _ = inputs
     ctx.save_for_backward(arg, indices, weight, grad if weight is not None else None)
 
 
 def _scatter_backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
     arg, indices, weight, grad = ctx.saved_tensors
-    need = ctx.needs_input_grad[-5:]
+    need = ctx.needs_input_grad[-6:]
     chosen = _chosen(arg, indices, outer)
-    d_weight = _to_slots(arg, chosen * grad, weight) if need[2] else None
-    d_grad = (chosen if weight is None else chosen * _weight_of(arg, weight)) if need[3] else None
-    return None, None, d_weight, d_grad, None
+    d_weight = _to_slots(arg, chosen * grad, weight) if need[3] else None
+    d_grad = (chosen if weight is None else chosen * _weight_of(arg, weight)) if need[4] else None
+    return None, None, None, d_weight, d_grad, None
 
 
 _arg_scatter = define(
     "arg_scatter",
-    "(Tensor arg, Tensor indices, Tensor? weight, Tensor grad, SymInt num_cols) -> Tensor",
+    "(Tensor arg, Tensor indptr, Tensor indices, Tensor? weight, Tensor grad, SymInt num_cols) -> Tensor",
     _scatter_forward,
     _scatter_fake,
     _scatter_setup,

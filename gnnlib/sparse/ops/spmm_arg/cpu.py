@@ -16,6 +16,9 @@ from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, run_s
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
 
+#: Neighbours above which a row's winners are too few of them to ask for all.
+MANY = 64
+
 
 def _tile_pass(count):
     @njit
@@ -157,28 +160,43 @@ def spmm_arg(
     return out.view(num_rows, heads, depth).to(x.dtype), arg.view(num_rows, heads, depth)
 
 
-def _arg_scatter(arg, indices, weight, grad, blocks, out):
-    """Each block of features belongs to one thread, which takes the rows in order."""
-    heads = max(weight.shape[1], 1)
-    width = grad.shape[1]
-    depth = max(width // heads, 1)
+@njit
+def _scatter_block(arg, indptr, indices, weight, grad, out, lo, hi):
+    """Features lo to hi of all rows in order; the rows written next are asked for one row ahead."""
+    depth = max(grad.shape[1] // max(weight.shape[1], 1), 1)
+    step = tile.CACHE_LINE // grad.itemsize
+    weighted = weight.size > 0
+    for i in range(grad.shape[0]):
+        if i + 2 < indptr.size:
+            start, stop = tile.item(indptr, i + 1), tile.item(indptr, i + 2)
+            if stop - start <= MANY:
+                for e in range(start, stop):
+                    j = tile.item(indices, e)
+                    for f in range(lo, hi, step):
+                        tile.prefetch(out, j, f)
+        for f in range(lo, hi):
+            e = arg[i, f]
+            if e >= 0:
+                value = grad[i, f]
+                if weighted:
+                    value *= weight[e, f // depth]
+                out[tile.item(indices, e), f] += value
+
+
+def _arg_scatter(arg, indptr, indices, weight, grad, blocks, out):
+    """Each block of features belongs to one thread: no two threads write the same number."""
     for b in prange(blocks):
-        lo, hi = width * b // blocks, width * (b + 1) // blocks
-        for i in range(grad.shape[0]):
-            for f in range(lo, hi):
-                e = arg[i, f]
-                if e >= 0:
-                    value = grad[i, f]
-                    if weight.size:
-                        value *= weight[e, f // depth]
-                    out[tile.item(indices, e), f] += value
+        lo, hi = grad.shape[1] * b // blocks, grad.shape[1] * (b + 1) // blocks
+        _scatter_block(arg, indptr, indices, weight, grad, out, lo, hi)
 
 
 _arg_scatter_launch = Launcher(_arg_scatter)
 
 
 @kernel("arg_scatter", "cpu", refuse=needs("cpu", FLOATS))
-def arg_scatter(arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int) -> Tensor:
+def arg_scatter(
+    arg: Tensor, indptr: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int
+) -> Tensor:
     dtype = accumulate_dtype(grad.dtype)
     num_rows, heads, depth = grad.shape
     width = heads * depth
@@ -187,6 +205,7 @@ def arg_scatter(arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Tenso
         _arg_scatter_launch(
             grad.numel(),
             array(arg.reshape(num_rows, width)),
+            array(indptr),
             array(indices),
             optional(weight, dtype, 2),
             array(grad.reshape(num_rows, width), dtype),

@@ -40,12 +40,15 @@ def first_extreme(
 
 
 @kernel("arg_scatter", "reference")
-def arg_scatter(arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int) -> Tensor:
+def arg_scatter(
+    arg: Tensor, indptr: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int
+) -> Tensor:
     slot = arg.long().clamp(min=0)
-    value = grad.to(accumulate_dtype(grad.dtype)) * (arg >= 0)
+    value = grad.to(accumulate_dtype(grad.dtype))
     if weight is not None:
         head = torch.arange(grad.shape[1], device=grad.device)[:, None]
         value = value * weight[slot, head] if weight.numel() else value
+    value = torch.where(arg >= 0, value, 0)  # after the product: a NaN weight stays in its own row
     if not indices.numel():
         return grad.new_zeros(num_cols, *grad.shape[1:])
     out = value.new_zeros(num_cols, *grad.shape[1:])
