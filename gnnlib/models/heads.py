@@ -1,0 +1,131 @@
+"""One model for each task, around any encoder."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gnnlib.models.configs import ModelConfig
+from gnnlib.models.encoders import CategoryEncoder, Encoder
+from gnnlib.nn import MLP, Linear, global_add_pool, global_max_pool, global_mean_pool
+from gnnlib.nn.conv.base import Adj
+from gnnlib.nn.init import reset
+
+_READOUTS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
+
+
+class NodeModel(nn.Module):
+    """Scores of nodes.
+
+    Args:
+        config: the options it was built from.
+        encoder: from features to scores.
+
+    Shapes: x ``[N, in]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight ``[E]`` or
+        None (layers that know no weights take the edges alone) -> logits ``[N, out]``.
+    """
+
+    def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters."""
+        self.encoder.reset_parameters()
+
+    def forward(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
+        """Logits ``[N, out]``."""
+        return cast(Tensor, self.encoder(x, edge_index, edge_weight))
+
+    def embed(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
+        """The last hidden layer ``[N, hidden]``."""
+        return self.encoder.hidden(x, edge_index, edge_weight)
+
+
+class GraphModel(nn.Module):
+    """Scores of whole graphs: node codes, their readout, one linear map.
+
+    Args:
+        config: the options it was built from.
+        encoder: from node features (or codes of their categories) to node codes.
+        out_channels: number of scores of a graph.
+        categories: embeds integer node features first.
+
+    Shapes: x ``[N, in]``, or integers ``[N, columns]`` with ``categories``; edge_index ``[2, E]``,
+        batch ``[N]`` or None for one graph -> logits ``[B, out]``.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        encoder: Encoder,
+        out_channels: int,
+        categories: CategoryEncoder | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.categories = categories
+        self.encoder = encoder
+        self.lin = Linear(encoder.out_channels, out_channels)
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters."""
+        for child in self.children():
+            reset(child)
+
+    def forward(
+        self, x: Tensor, edge_index: Adj, batch: Tensor | None = None, batch_size: int | None = None
+    ) -> Tensor:
+        """Logits ``[B, out]``."""
+        out = F.dropout(self.embed(x, edge_index, batch, batch_size), self.config.dropout, self.training)
+        return cast(Tensor, self.lin(out))
+
+    def embed(
+        self, x: Tensor, edge_index: Adj, batch: Tensor | None = None, batch_size: int | None = None
+    ) -> Tensor:
+        """The readout of each graph ``[B, hidden]``."""
+        if self.categories is not None:
+            x = self.categories(x)
+        return _READOUTS[self.config.readout](self.encoder(x, edge_index), batch, batch_size)
+
+
+class LinkModel(nn.Module):
+    r"""Scores of node pairs from the codes z of their nodes.
+
+    .. math:: s_{uv} = \langle z_u, z_v \rangle \quad\text{or}\quad \mathrm{MLP}(z_u \odot z_v)
+
+    Args:
+        config: the options it was built from.
+        encoder: from features to codes z.
+
+    Shapes: x ``[N, in]``, edge_index ``[2, E]`` (the edges that may be seen), pairs ``[2, P]`` -> scores
+        ``[P]``, logits of a link.
+    """
+
+    def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        width = encoder.out_channels
+        self.mlp = MLP([width, width, 1], norm=None) if config.decoder == "mlp" else None
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters."""
+        for child in self.children():
+            reset(child)
+
+    def encode(self, x: Tensor, edge_index: Adj) -> Tensor:
+        """Codes ``[N, hidden]``."""
+        return cast(Tensor, self.encoder(x, edge_index))
+
+    def decode(self, z: Tensor, pairs: Tensor) -> Tensor:
+        """Scores ``[P]`` of pairs ``[2, P]`` from codes z ``[N, hidden]``."""
+        product = z.index_select(0, pairs[0]) * z.index_select(0, pairs[1])
+        return product.sum(-1) if self.mlp is None else self.mlp(product).squeeze(-1)
+
+    def forward(self, x: Tensor, edge_index: Adj, pairs: Tensor) -> Tensor:
+        """Scores ``[P]`` of pairs ``[2, P]``."""
+        return self.decode(self.encode(x, edge_index), pairs)
