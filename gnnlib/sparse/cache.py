@@ -21,17 +21,17 @@ def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
-def _state(version: int, parts: tuple[Tensor, ...]) -> tuple[Any, ...]:
+def _state(version: int, parts: tuple[Tensor, ...]) -> list[Any]:
     """What must not have changed: the version, and where and how the index arrays lie in memory."""
-    return (
-        version,
-        *((p.untyped_storage()._cdata, p.data_ptr(), p.shape, p.stride(), p.dtype) for p in parts),
-    )
+    state: list[Any] = [version]
+    for p in parts:
+        state += p.untyped_storage()._cdata, p.storage_offset(), p.shape, p.stride(), p.dtype
+    return state
 
 
 class _Entry(NamedTuple):
     tensor: weakref.ref[Tensor]
-    state: tuple[Any, ...]
+    state: list[Any]
     storages: tuple[StorageWeakRef, ...]  # while these exist, no other storage gets the same address
     values: dict[Hashable, Any]
 
@@ -87,11 +87,11 @@ class WeakCache:
             kept: T = entry.values.setdefault(key, made)
             return kept
 
-    def _find(self, tensor: Tensor, state: tuple[Any, ...]) -> _Entry | None:
+    def _find(self, tensor: Tensor, state: list[Any]) -> _Entry | None:
         entry = self._entries.get(id(tensor))
         return entry if entry is not None and entry.tensor() is tensor and entry.state == state else None
 
-    def _add(self, tensor: Tensor, state: tuple[Any, ...], parts: tuple[Tensor, ...]) -> _Entry:
+    def _add(self, tensor: Tensor, state: list[Any], parts: tuple[Tensor, ...]) -> _Entry:
         name = id(tensor)
         storages = tuple(StorageWeakRef(p.untyped_storage()) for p in parts)  # type: ignore[no-untyped-call]
         entry = _Entry(weakref.ref(tensor, lambda ref: self._drop(name, ref)), state, storages, {})

@@ -54,8 +54,8 @@ def _csr_transpose_fake(indptr: Tensor, indices: Tensor, num_cols: int) -> tuple
     )
 
 
-#: ``csr_transpose(indptr [R + 1], indices [E], num_cols) -> indptr [C + 1], indices [E], perm [E]``: slot s of
-#: the transpose is slot ``perm[s]`` of the input.
+#: ``csr_transpose(indptr [R + 1], indices [E], num_cols) -> indptr [C + 1], indices [E], perm [E]``: slot s
+#: of the transpose is slot ``perm[s]`` of the input.
 csr_transpose = define(
     "csr_transpose",
     "(Tensor indptr, Tensor indices, SymInt num_cols) -> (Tensor, Tensor, Tensor)",

@@ -23,4 +23,8 @@ def csr_transpose(indptr: Tensor, indices: Tensor, num_cols: int) -> tuple[Tenso
     row = torch.arange(num_rows, device=indptr.device).repeat_interleave(indptr.diff(), output_size=used)
     indptr_t, indices_t, perm = coo_to_csr(indices[:used], row, num_cols, num_rows)
     spare = indices.numel() - used
-    return indptr_t, torch.cat([indices_t, indices_t.new_zeros(spare)]), torch.cat([perm, perm.new_zeros(spare)])
+    return (
+        indptr_t,
+        torch.cat([indices_t, indices_t.new_zeros(spare)]),
+        torch.cat([perm, perm.new_zeros(spare)]),
+    )

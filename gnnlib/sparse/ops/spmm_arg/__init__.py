@@ -102,7 +102,9 @@ def _scatter_forward(
     return out
 
 
-def _scatter_fake(arg: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int) -> Tensor:
+def _scatter_fake(
+    arg: Tensor, indptr: Tensor, indices: Tensor, weight: Tensor | None, grad: Tensor, num_cols: int
+) -> Tensor:
     return grad.new_empty(num_cols, grad.shape[1], grad.shape[2])
 
 
