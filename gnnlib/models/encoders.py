@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import APPNPConfig, MLPConfig, ModelConfig, SGCConfig, StackConfig, Task
-from gnnlib.models.dropout import feature_dropout
+from gnnlib.sparse.dropout import feature_dropout
 from gnnlib.nn import APPNP, MLP, JumpingKnowledge, Linear, SGConv
 from gnnlib.nn.act import activation
 from gnnlib.nn.conv.base import Adj

@@ -213,12 +213,9 @@ def _from_torch_sparse(adj: Tensor) -> CSR:
 
 
 def _with_value(adj: CSR, value: Tensor) -> CSR:
-    """The same structure with edge weights, in the caller's order; shares what is cached."""
     if value.dim() != 1:
         raise ValueError(f"as_csr: the matrix has values of shape {list(value.shape[1:])}; expected scalars")
-    other = CSR.trusted(adj.indptr, adj.indices, adj.num_cols, adj.perm, value, adj.num_values)
-    other._structure = adj._structure
-    return other
+    return adj.with_value(value)
 
 
 def _from_sparse_tensor(adj: Any) -> CSR:

@@ -137,7 +137,10 @@ class CSR:
     # -- structure derived from the arrays --------------------------------------------------------
 
     def derive(self, key: Hashable, fn: Callable[[CSR], T]) -> T:
-        """Return ``fn(self)``, computed once for this CSR and ``key``; not kept while compiling."""
+        """Return ``fn(self)``, computed once for this CSR and ``key``; not kept while compiling.
+
+        ``fn`` may use the structure and the caller's order but not ``value``, which is not part of the key.
+        """
         return self._keep(self._cache, key, fn)
 
     def _keep(self, cache: dict[Hashable, Any], key: Hashable, fn: Callable[[CSR], T]) -> T:
@@ -175,7 +178,14 @@ class CSR:
     @property
     def transposed(self) -> CSR:
         """The transpose ``[C, R]``, cached; edge values stay in the same caller's order."""
-        return self.derive("transposed", _transposed)
+        flipped = self.derive("transposed", _transposed)
+        return flipped if self.value is None else flipped.with_value(self.value)
+
+    def with_value(self, value: Tensor) -> CSR:
+        """The same structure with the edge weights ``value``; all that is cached is shared."""
+        other = CSR.trusted(self.indptr, self.indices, self.num_cols, self.perm, value, self.num_values)
+        other._cache, other._structure = self._cache, self._structure
+        return other
 
     @property
     def slot_order(self) -> CSR:
@@ -264,7 +274,7 @@ def _transposed(adj: CSR) -> CSR:
     indptr, indices, perm = adj._transpose
     if adj.perm is not None:
         perm = adj.perm.index_select(0, perm)
-    return CSR.trusted(indptr, indices, adj.num_rows, perm, adj.value, adj.num_values)
+    return CSR.trusted(indptr, indices, adj.num_rows, perm, None, adj.num_values)
 
 
 def _with_self_loops(adj: CSR, remaining: bool) -> CSR:

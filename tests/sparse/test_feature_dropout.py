@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gnnlib.models.dropout import feature_dropout
+from gnnlib.sparse.dropout import feature_dropout
 
 
 def sparse_features(rows: int = 600, density: float = 0.02) -> torch.Tensor:
