@@ -1,0 +1,118 @@
+"""The graphs that the cases run on: each is a function of its scale alone, so a seed names a graph.
+
+Generators use numpy's own streams; the tensors are then copied by torch, so that every array of a run
+comes from torch's allocator and follows the same huge-page setting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Ints = NDArray[np.int64]
+
+
+class UnavailableError(RuntimeError):
+    """A graph or a peer that cannot run here; the message says why and what would help."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph to measure on: ``edge_index`` ``[2, E]`` (row 0 source, row 1 target) over N nodes."""
+
+    name: str
+    edge_index: Tensor  # int64 [2, E]
+    num_nodes: int
+    batch: Tensor | None = None  # int64 [N], the graph of each node, where the case holds several
+    num_graphs: int = 1
+
+    @property
+    def num_edges(self) -> int:
+        return int(self.edge_index.size(1))
+
+
+def _graph(name: str, src: Ints, dst: Ints, num_nodes: int) -> Graph:
+    return Graph(name, torch.from_numpy(np.stack([src, dst])).clone(), num_nodes)
+
+
+def arxiv_like(scale: float = 1.0) -> Graph:
+    """Both ends drawn in proportion to Zipf(2.1) degrees clipped at 5,000; edges and their reverses."""
+    num_nodes, num_edges = int(169_343 * scale), int(1_166_243 * scale)
+    rng = np.random.default_rng(0)
+    degree = np.minimum(rng.zipf(2.1, num_nodes), 5000)
+    p = degree / degree.sum()
+    src, dst = (rng.choice(num_nodes, num_edges, p=p) for _ in range(2))
+    return _graph("arxiv-like", np.concatenate([src, dst]), np.concatenate([dst, src]), num_nodes)
+
+
+def in_cache(scale: float = 1.0) -> Graph:
+    """Uniform edges over few enough nodes that the features stay in the last cache."""
+    num_nodes, num_edges = int(20_000 * scale), int(400_000 * scale)
+    rng = np.random.default_rng(0)
+    src, dst = rng.integers(0, num_nodes, (2, num_edges))
+    return _graph("in-cache", src, dst, num_nodes)
+
+
+def hub(scale: float = 1.0) -> Graph:
+    """A ring, and node 0 joined to every node (itself included) in both directions."""
+    n = int(100_000 * scale)
+    node = np.arange(n)
+    nxt = (node + 1) % n
+    zero = np.zeros_like(node)
+    src = np.concatenate([node, nxt, node, zero[1:]])
+    dst = np.concatenate([nxt, node, zero, node[1:]])
+    return _graph("hub", src, dst, n)
+
+
+def molecules(scale: float = 1.0) -> Graph:
+    """128 small graphs of 18 to 32 nodes: a chain-like tree each, with a ring closed every few atoms."""
+    num_graphs = max(2, int(128 * scale))
+    rng = np.random.default_rng(0)
+    src, dst, batch, start = [], [], [], 0
+    for g in range(num_graphs):
+        n = int(rng.integers(18, 33))
+        child = np.arange(1, n)
+        parent = child - rng.integers(1, np.minimum(child, 3) + 1)
+        ring = np.arange(5, n, 6)
+        a, b = start + np.concatenate([child, ring]), start + np.concatenate([parent, ring - 5])
+        src += [a, b]
+        dst += [b, a]
+        batch.append(np.full(n, g))
+        start += n
+    flat = _graph("molecules", np.concatenate(src), np.concatenate(dst), start)
+    return Graph(
+        flat.name, flat.edge_index, start, torch.from_numpy(np.concatenate(batch)).clone(), num_graphs
+    )
+
+
+def _planetoid(name: str) -> Callable[[float], Graph]:
+    def load(scale: float = 1.0) -> Graph:  # a real graph has one size
+        root = os.environ.get("GNNLIB_DATA")
+        if root is None or not Path(root).is_dir():
+            raise UnavailableError(f"{name} is a real graph; set GNNLIB_DATA to a folder that holds it")
+        from gnnlib.data import load as load_dataset
+
+        data = load_dataset(name).dataset[0]
+        return Graph(name, data.edge_index, int(data.num_nodes))
+
+    return load
+
+
+GRAPHS: dict[str, Callable[[float], Graph]] = {
+    "arxiv-like": arxiv_like,
+    "citeseer": _planetoid("citeseer"),
+    "cora": _planetoid("cora"),
+    "hub": hub,
+    "in-cache": in_cache,
+    "molecules": molecules,
+}
+
+#: Scale of ``--quick``: every path runs, no figure means anything.
+QUICK = 0.01

@@ -1,0 +1,119 @@
+"""Every case, on small graphs: each contender runs or says why not, and ours is right."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from gnnlib.bench import yardstick
+from gnnlib.bench.cases import CASES
+from gnnlib.bench.graphs import GRAPHS, QUICK, UnavailableError, in_cache
+from gnnlib.bench.peers import AGGREGATE, PEERS, sorted_rows
+from gnnlib.bench.worker import Request, measure_time
+
+RUNNABLE = [c for c in CASES.values() if c.graph not in ("cora", "citeseer")]
+
+
+@pytest.mark.parametrize("case", RUNNABLE, ids=lambda c: c.name)
+def test_every_contender_runs_and_ours_agrees_with_float64(case: Any) -> None:
+    problem = case.problem(GRAPHS[case.graph](QUICK))
+    assert next(iter(problem.contenders)) == "ours"
+    assert problem.contenders.keys() <= PEERS.keys()
+    assert problem.verify("ours") is None
+    assert problem.verify("pyg") is None
+    for start in problem.contenders.values():
+        try:
+            run = start()
+        except UnavailableError:
+            continue
+        run()
+    assert 0 < problem.traffic.once <= problem.traffic.per_edge
+
+
+def test_cases_name_known_graphs_and_carry_their_own_names() -> None:
+    for name, case in CASES.items():
+        assert name == case.name
+        assert case.graph in GRAPHS
+    rows = [case.row for case in CASES.values() if case.row is not None]
+    assert len(rows) == len(set(rows))
+
+
+def test_peers_of_sums_agree_with_float64() -> None:
+    problem = CASES["spmm-in-cache"].problem(in_cache(QUICK))
+    for name in problem.contenders:
+        try:
+            assert problem.verify(name) is None, name
+        except UnavailableError:
+            continue
+
+
+def test_a_wrong_result_gets_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(graph: Any, reduce: str, width: int) -> Any:
+        return lambda x: torch.zeros_like(x)
+
+    monkeypatch.setitem(AGGREGATE, "ours", wrong)
+    request = Request("time", "spmm-hub", peers=("pyg",), rounds=1, quick=True)
+    found = measure_time(request, lambda event: None)
+    assert found["refused"].startswith("ours disagrees with float64: out:")
+    assert "samples" not in found
+
+
+def test_a_failing_peer_is_a_note_and_ours_failing_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(graph: Any, reduce: str, width: int) -> Any:
+        raise RuntimeError("out of luck")
+
+    request = Request("time", "spmm-hub", peers=("pyg",), rounds=1, quick=True)
+    with monkeypatch.context() as patch:
+        patch.setitem(AGGREGATE, "pyg", broken)
+        found = measure_time(request, lambda event: None)
+        assert found["notes"] == {"pyg": "RuntimeError: out of luck"}
+        assert list(found["samples"]) == ["ours"]
+    monkeypatch.setitem(AGGREGATE, "ours", broken)
+    assert measure_time(request, lambda event: None)["refused"] == "RuntimeError: out of luck"
+
+
+def test_a_run_reports_its_phases_and_samples() -> None:
+    events: list[dict[str, Any]] = []
+    request = dataclasses.replace(Request("time", "spmm-hub"), peers=("pyg-csr",), rounds=2, quick=True)
+    found = measure_time(request, events.append)
+    assert found["samples"].keys() == {"ours", "pyg-csr"}
+    assert [e["sample"][0] for e in events if "sample" in e] == ["ours", "pyg-csr"] * 2
+    assert {"phase": "timing"} in events
+    assert found["copy_bandwidth"] > 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("width", [64, 128, 192])
+def test_the_yardstick_sums_neighbours(width: int, threads: int) -> None:
+    graph = in_cache(QUICK)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        run = yardstick.neighbor_sum(*sorted_rows(graph), width)
+    except UnavailableError as why:
+        pytest.skip(str(why))
+    finally:
+        torch.set_num_threads(before)
+    x = torch.randn(graph.num_nodes, width)
+    src, dst = graph.edge_index
+    expected = torch.zeros(graph.num_nodes, width, dtype=torch.float64).index_add_(0, dst, x.double()[src])
+    assert torch.allclose(run(x).double(), expected, atol=1e-4)
+
+
+def test_the_yardstick_declines_other_widths() -> None:
+    with pytest.raises(UnavailableError, match="multiple of 64, got 100"):
+        yardstick.neighbor_sum(torch.tensor([0, 1]), torch.tensor([0]), 100)
+
+
+def test_the_yardstick_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    yardstick._library.cache_clear()
+    try:
+        with pytest.raises(UnavailableError, match="needs a C compiler"):
+            yardstick.neighbor_sum(torch.tensor([0, 1]), torch.tensor([0]), 64)
+    finally:
+        yardstick._library.cache_clear()
