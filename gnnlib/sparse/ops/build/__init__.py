@@ -11,7 +11,7 @@ from torch import Tensor
 from gnnlib.sparse.autograd import define, traced
 from gnnlib.sparse.registry import dispatch
 
-__all__ = ["coo_to_csr", "csr_transpose", "index_dtype", "self_loops"]
+__all__: list[str] = []
 
 
 def index_dtype(num_cols: int) -> torch.dtype:

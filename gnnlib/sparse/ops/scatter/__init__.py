@@ -12,7 +12,7 @@ from gnnlib.sparse.autograd import define, traced
 from gnnlib.sparse.ops.segment_reduce import REDUCTIONS, spread
 from gnnlib.sparse.registry import dispatch
 
-__all__ = ["scatter", "scatter_rows"]
+__all__ = ["scatter"]
 
 
 def scatter(

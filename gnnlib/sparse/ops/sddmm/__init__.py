@@ -13,7 +13,7 @@ from gnnlib.sparse.convert import Adj, as_csr
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.registry import dispatch
 
-__all__ = ["EDGE_OPS", "EdgeOp", "sddmm", "sddmm_slots"]
+__all__ = ["sddmm"]
 
 EdgeOp = Literal["dot", "add", "sub"]
 EDGE_OPS = ("dot", "add", "sub")

@@ -12,7 +12,7 @@ from gnnlib.sparse.autograd import define
 from gnnlib.sparse.csr import row_of_slot
 from gnnlib.sparse.registry import dispatch
 
-__all__ = ["check_segments", "expand_rows", "REDUCTIONS", "segment_reduce", "segment_rows", "spread"]
+__all__ = ["segment_reduce"]
 
 REDUCTIONS = ("sum", "mean", "max", "min")
 

@@ -14,7 +14,7 @@ from gnnlib.sparse.ops.sddmm import sddmm_slots
 from gnnlib.sparse.ops.spmm_arg import extreme
 from gnnlib.sparse.registry import dispatch
 
-__all__ = ["inverse_degree", "Reduce", "REDUCTIONS", "spmm", "spmm_slots", "weighted_sum"]
+__all__ = ["spmm"]
 
 Reduce = Literal["sum", "mean", "max", "min"]
 REDUCTIONS = ("sum", "mean", "max", "min")

@@ -16,7 +16,7 @@ from gnnlib.sparse.autograd import define
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.registry import dispatch
 
-__all__ = ["arg_dtype", "extreme"]
+__all__: list[str] = []
 
 
 def extreme(adj: CSR, x: Tensor, weight: Tensor | None, largest: bool) -> Tensor:
