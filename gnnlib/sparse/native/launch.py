@@ -28,6 +28,7 @@ logger = logging.getLogger("gnnlib")
 SMALL = 100_000
 
 _forked = False
+_started = False
 
 
 def _after_fork() -> None:
@@ -41,6 +42,23 @@ os.register_at_fork(after_in_child=_after_fork)
 def num_threads() -> int:
     """Threads that a kernel may use: torch's number, at most numba's pool, one in a forked process."""
     return 1 if _forked else min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+
+
+def _use_threads(threads: int) -> None:
+    """Let the next parallel kernel use so many threads; starts numba's pool the first time.
+
+    numba's OpenMP runtime is not torch's. A pool that spins between kernels takes the cores from torch's
+    threads (two cores: a training step of 12 ms took 16 alone and 200 beside other work), so it sleeps,
+    unless the user has chosen. The runtime reads the variable when it is loaded, which is now.
+    """
+    global _started
+    if _started or "OMP_WAIT_POLICY" in os.environ:
+        numba.set_num_threads(threads)
+    else:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        numba.set_num_threads(threads)
+        del os.environ["OMP_WAIT_POLICY"]
+    _started = True
 
 
 def _fingerprint(source: str) -> str:
@@ -68,7 +86,7 @@ class Launcher:
         threads = num_threads()
         if threads == 1 or work < SMALL:
             return self._run(self.serial, args)
-        numba.set_num_threads(threads)
+        _use_threads(threads)
         return self._run(self.parallel, args)
 
     def _run(self, compiled: Any, args: tuple[Any, ...]) -> Any:
