@@ -21,6 +21,8 @@ MANY = 64
 
 
 def _tile_pass(count):
+    lines = max(count * tile.VECTOR_BYTES // tile.CACHE_LINE, 1)
+
     @njit
     def run(first, last, indices, weight, x, sign, out, arg, lo, hi, head, f):
         end = indices.size - 1
@@ -39,9 +41,8 @@ def _tile_pass(count):
             slot = tile.index(x, count, np.int32(start))
             for e in range(start + 1, stop):
                 coming = tile.item(indices, min(e + AHEAD, end))
-                if f == 0:
-                    for k in range(0, x.shape[1], step):
-                        tile.prefetch(x, coming, k)
+                for k in range(lines):
+                    tile.prefetch(x, coming, f + k * step)
                 c = sign * weight[e, head] if weighted else sign
                 value = tile.load(c, x, tile.item(indices, e), f, count)
                 wins = tile.beats(best, value)
