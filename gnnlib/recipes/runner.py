@@ -1,0 +1,130 @@
+"""Running a recipe, and the json that says what came out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gnnlib.files import make_dir, write_json
+from gnnlib.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from gnnlib.train import Progress, Result
+
+__all__ = ["FORMAT", "reproduce"]
+
+FORMAT = 1
+
+
+def reproduce(
+    recipe: Recipe,
+    out: Path | str = "results",
+    *,
+    runs: Path | str = "runs/reproduce",
+    seeds: int | None = None,
+    device: str = "auto",
+    root: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run a recipe and write ``OUT/<recipe>.json``; what an interrupted run finished is not run again.
+
+    Args:
+        recipe: from :func:`read_recipe`.
+        out: folder of the results.
+        runs: folder of the run directories, which hold checkpoints, curves and a report for each recipe.
+        seeds: how many seeds (0, 1, ...); None: as many as the recipe says.
+        device: as in ``gnnlib.train.TrainConfig``.
+        root: the data root.
+        progress: handed to ``gnnlib.train.run``.
+
+    Shapes: none.
+    Returns: the content of the json file.
+    Raises: what ``gnnlib.train.run`` raises; OSError in a plain sentence when the results cannot be written.
+    """
+    from gnnlib import train
+
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"reproduce: seeds={seeds}, expected 1 or more; leave it out for the recipe's own")
+    folder = make_dir(out)  # a folder that cannot be written is told before the work, not after it
+    path = folder / f"{recipe.name}.json"
+    count = recipe.seeds if seeds is None else seeds
+    recorded = _read(path)
+    if recorded.get("fingerprint") == recipe.fingerprint and recorded.get("seeds") == list(range(count)):
+        return dict(recorded)
+    # The folder's name holds all that decides the run but its seeds: other settings never mix with these,
+    # and asking for more seeds later trains only those that are new.
+    run_dir = Path(runs) / f"{recipe.name}-{recipe.fingerprint}"
+    config = recipe.config(seeds=count, device=device, root=root, out=str(run_dir))
+    try:
+        result = train.run(config, progress=progress, resume=run_dir.exists())
+    except train.Interrupted as stop:
+        told = f"{recipe.name} was interrupted; the same gnnlib reproduce command goes on where it stopped"
+        raise train.Interrupted(told, stop.signum) from None
+    content = record(recipe, result)
+    write_json(path, content)
+    return content
+
+
+def record(recipe: Recipe, result: Result) -> dict[str, Any]:
+    """What a finished run says about a recipe, as ``OUT/<recipe>.json`` holds it."""
+    content = result.content
+    summary = content["summary"]["test"]
+    mean = float(summary["mean"])
+    better = bool(content["metric"]["higher_is_better"])
+    keep = ("dir", "seed", "split", "fold", "metrics", "best_epoch", "epochs", "seconds")
+    return {
+        "format": FORMAT,
+        "recipe": recipe.name,
+        "fingerprint": recipe.fingerprint,
+        "title": recipe.title,
+        "dataset": recipe.dataset,
+        "model": recipe.model,
+        "split": recipe.split,
+        "metric": content["metric"]["name"],
+        "higher_is_better": better,
+        "mean": mean,
+        "std": float(summary["std"]),
+        "n": int(summary["n"]),
+        "seeds": list(content["config"]["seeds"]),
+        "met": mean >= recipe.low if better else mean <= recipe.high,
+        "expected": {"low": recipe.low, "high": recipe.high},
+        "paper": {
+            "metric": recipe.paper.metric,
+            "value": recipe.paper.value,
+            "std": recipe.paper.std,
+            "source": recipe.paper.source,
+            "url": recipe.paper.url,
+            "trust": recipe.paper.trust,
+            "settings": recipe.paper.settings,
+        },
+        "differences": list(recipe.differences),
+        "validation": content["summary"].get("val"),
+        "parameters": content["model"]["parameters"],
+        "seconds": sum(float(run["seconds"]) for run in content["runs"]),
+        "peak_memory": content.get("peak_memory"),
+        "versions": content["versions"],
+        "platform": content.get("platform"),
+        "cpu": content.get("cpu"),
+        "device": content.get("device"),
+        "threads": content.get("threads"),
+        "commit": content.get("commit"),
+        "finished": content.get("finished"),
+        "config": _portable(content["config"]),
+        "runs": [{key: run.get(key) for key in keep} for run in content["runs"]],
+    }
+
+
+def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without the places on this machine."""
+    return {key: value for key, value in config.items() if key not in ("root", "out")}
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """What is recorded already; a file that cannot be read counts as nothing, and is written anew."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("format") == FORMAT else {}

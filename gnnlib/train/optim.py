@@ -1,0 +1,56 @@
+"""Optimisers, the parameters that decay, and learning rate schedules, as published settings need them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from gnnlib.train.config import TrainConfig
+
+__all__ = ["make_optimizer", "make_schedule"]
+
+
+def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of the config, over the model's parameters.
+
+    Raises: ValueError when the model has no parameters.
+    """
+    groups = _groups(config, model)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr)
+    return torch.optim.Adam(groups, lr=config.lr)
+
+
+def _groups(config: TrainConfig, model: nn.Module) -> list[dict[str, Any]]:
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not named:
+        raise ValueError(f"model {config.model!r} has no parameters to train; choose another model")
+    prefix = _first_layer(named[0][0]) if config.weight_decay_scope == "first" else ""
+    decayed = [p for name, p in named if name.startswith(prefix)]
+    rest = [p for name, p in named if not name.startswith(prefix)]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}]
+    return groups + ([{"params": rest, "weight_decay": 0.0}] if rest else [])
+
+
+def _first_layer(parameter: str) -> str:
+    """The name prefix of the layer that holds the first parameter: ``convs.0.`` of ``convs.0.lin.weight``."""
+    parts = parameter.split(".")
+    for depth, part in enumerate(parts[:-1]):
+        if part.isdigit():
+            return ".".join(parts[: depth + 1]) + "."
+    return parts[0] + "." if len(parts) > 1 else parameter
+
+
+def make_schedule(
+    config: TrainConfig, optimizer: torch.optim.Optimizer
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """The learning rate schedule, stepped once an epoch; None for a constant rate."""
+    if config.lr_schedule == "step":
+        return torch.optim.lr_scheduler.StepLR(optimizer, config.lr_step, config.lr_gamma)
+    if config.lr_schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs)
+    return None

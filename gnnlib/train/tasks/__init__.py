@@ -1,0 +1,39 @@
+"""The tasks: one file each, chosen by the dataset."""
+
+from __future__ import annotations
+
+import torch
+
+from gnnlib.data import Loaded
+from gnnlib.models import registry
+from gnnlib.train.config import TrainConfig
+from gnnlib.train.tasks.base import Task
+from gnnlib.train.tasks.graph import GraphTask
+from gnnlib.train.tasks.link import LinkTask
+from gnnlib.train.tasks.node import NodeTask
+
+__all__ = ["GraphTask", "LinkTask", "make_task", "NodeTask", "Task"]
+
+TASKS: dict[str, type[NodeTask] | type[GraphTask] | type[LinkTask]] = {
+    task.name: task for task in (NodeTask, GraphTask, LinkTask)
+}
+
+
+def make_task(loaded: Loaded, config: TrainConfig, device: torch.device) -> Task:
+    """The task that a loaded dataset asks for.
+
+    Shapes: see each task.
+
+    Raises: NotImplementedError when no loop exists for it, ValueError when the model does not serve it.
+    """
+    if loaded.task not in TASKS:
+        raise NotImplementedError(
+            f"{loaded.name} is a {loaded.task} dataset; train knows the tasks {', '.join(TASKS)}"
+        )
+    if loaded.task not in registry.tasks(config.model):
+        others = ", ".join(registry.names(loaded.task))
+        raise ValueError(
+            f"model {config.model!r} does not serve {loaded.task} tasks, and {loaded.name} is one; "
+            f"choose {others}"
+        )
+    return TASKS[loaded.task](loaded, config, device)

@@ -1,0 +1,184 @@
+"""Link prediction: score node pairs, message passing over the training edges only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gnnlib.data import Loaded
+from gnnlib.train.config import TrainConfig
+from gnnlib.train.guards import check_input, check_rows
+from gnnlib.train.losses import loss_of
+from gnnlib.train.selection import Evaluation
+from gnnlib.train.tasks.base import (
+    Arrays,
+    Task,
+    embedding_arrays,
+    labels_of,
+    numpy_of,
+    picture_sample,
+    row_normalised,
+)
+
+__all__ = ["LinkTask", "sample_negatives"]
+
+EVAL_PAIRS = 1 << 18  # pairs scored at once in evaluation; only memory depends on it
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Positive pairs, then negative ones.
+
+    Shapes: pairs ``[2, P]``, label ``[P]``.
+    """
+
+    pairs: Tensor
+    label: Tensor
+
+
+class LinkTask(Task):
+    """Edges against non-edges, by binary cross-entropy with as many uniform negatives as positives.
+
+    Shapes: x ``[N, F]``, pairs ``[2, P]``.
+    Raises: ValueError when features and graph disagree or hold NaN.
+    """
+
+    name = "link"
+
+    def __init__(self, loaded: Loaded, config: TrainConfig, device: torch.device) -> None:
+        super().__init__(loaded, config, device)
+        data = loaded.dataset[0]
+        self.num_nodes = int(data.num_nodes)
+        if data.x is None:
+            raise ValueError(f"{self.dataset}: the graph has no features x; choose a dataset that has them")
+        check_rows("x", data.x, self.num_nodes, self.dataset)
+        check_input("x", data.x, self.dataset)
+        x = data.x.float()
+        self.x = (row_normalised(x) if config.normalize_features else x).to(device)
+        self.take(loaded)
+
+    def take(self, loaded: Loaded) -> None:
+        """Go over to another split, and so to the graph of its training edges."""
+        split, data, device = loaded.split, loaded.dataset[0], self.device
+        self.positives = split.train_edges.to(device)
+        self.edge_index = data.edge_index.to(device)  # the training edges only: load() saw to that
+        both_ways = torch.cat([self.edge_index, self.edge_index.flip(0)], dim=1)
+        self.known = torch.unique(_keys(both_ways, self.num_nodes))
+        self.held = {"train": self._train_pairs()} | {
+            part: _labelled(
+                getattr(split, f"{part}_pos").to(device), getattr(split, f"{part}_neg").to(device)
+            )
+            for part in ("val", "test")
+        }
+        self.counts = {part: held.label.numel() for part, held in self.held.items()}
+        self.counts["train"] = self.positives.size(1)
+
+    def _train_pairs(self) -> _Pairs:
+        """The training edges against a fixed sample of negatives, to measure the training metric."""
+        fixed = torch.Generator().manual_seed(0)
+        return _labelled(self.positives, self._negatives(self.positives.size(1), fixed))
+
+    def _negatives(self, count: int, generator: torch.Generator) -> Tensor:
+        return sample_negatives(self.known, self.num_nodes, count, generator)
+
+    def batches(self, generator: torch.Generator) -> Iterator[_Pairs]:
+        """The training edges in a new random order, each batch with its own negatives."""
+        count = self.positives.size(1)
+        size = self.config.batch_size or count
+        order = torch.randperm(count, generator=generator).to(self.device)
+        for chunk in torch.split(order, size):
+            positives = self.positives[:, chunk]
+            yield _labelled(positives, self._negatives(positives.size(1), generator))
+
+    def loss(self, model: nn.Module, batch: _Pairs) -> tuple[Tensor, int]:
+        """Binary cross-entropy over the pairs of the batch."""
+        scores = model(self.x, self.edge_index, batch.pairs)
+        return loss_of("binary", scores, batch.label), batch.label.numel()
+
+    def evaluate(self, model: nn.Module, parts: Sequence[str]) -> dict[str, Evaluation]:
+        """Scores of the fixed positives and negatives of each part, from one encoding."""
+        z = self.call(model, "encode", self.x, self.edge_index)
+        found = {}
+        for part in parts:
+            held = self.held[part]
+            found[part] = self.measured(self._scores(model, z, held.pairs), held.label)
+        return found
+
+    def predictions(self, model: nn.Module, parts: Sequence[str]) -> Arrays:
+        """Scores of the pairs of each part, and the codes of the nodes in the picture."""
+        z = self.call(model, "encode", self.x, self.edge_index)
+        arrays: Arrays = {}
+        for part in parts:
+            held = self.held[part]
+            arrays[f"{part}_index"] = numpy_of(held.pairs)
+            arrays[f"{part}_label"] = labels_of(self.kind, held.label)
+            arrays[f"{part}_score"] = numpy_of(self._scores(model, z, held.pairs))
+        shown = picture_sample(self.num_nodes)
+        parts_of_nodes = torch.full((self.num_nodes,), -1, dtype=torch.int8)
+        return arrays | embedding_arrays(z[shown.to(z.device)], shown, None, parts_of_nodes)
+
+    def rows(self, model: nn.Module) -> Arrays:
+        """A row for each held-out pair of validation and test."""
+        z = self.call(model, "encode", self.x, self.edge_index)
+        held = [self.held[part] for part in ("val", "test")]
+        pairs, label = torch.cat([h.pairs for h in held], dim=1), torch.cat([h.label for h in held])
+        part = [np.full(h.label.numel(), name) for h, name in zip(held, ("val", "test"), strict=True)]
+        return {
+            "source": numpy_of(pairs[0]),
+            "target": numpy_of(pairs[1]),
+            "part": np.concatenate(part),
+            "label": labels_of(self.kind, label),
+            **self.scored(self._scores(model, z, pairs)),
+        }
+
+    def _scores(self, model: nn.Module, z: Tensor, pairs: Tensor) -> Tensor:
+        chunks = [self.call(model, "decode", z, chunk) for chunk in torch.split(pairs, EVAL_PAIRS, dim=1)]
+        return torch.cat(chunks).float()
+
+
+def _labelled(positives: Tensor, negatives: Tensor) -> _Pairs:
+    label = torch.zeros(positives.size(1) + negatives.size(1), device=positives.device)
+    label[: positives.size(1)] = 1.0
+    return _Pairs(torch.cat([positives, negatives], dim=1), label)
+
+
+def _keys(pairs: Tensor, num_nodes: int) -> Tensor:
+    return pairs[0] * num_nodes + pairs[1]
+
+
+def sample_negatives(known: Tensor, num_nodes: int, count: int, generator: torch.Generator) -> Tensor:
+    """Uniform node pairs that are neither loops nor known edges.
+
+    Args:
+        known: sorted keys ``row * num_nodes + column`` of the pairs to avoid.
+        num_nodes: N.
+        count: how many pairs.
+        generator: on the CPU.
+
+    Shapes: known ``[E]`` -> ``[2, count]`` on known's device.
+    Raises: ValueError when the graph is so dense that there are hardly any.
+    """
+    drawn: list[Tensor] = []
+    missing = count
+    for _ in range(100):
+        if missing <= 0:
+            break
+        pairs = torch.randint(num_nodes, (2, missing + missing // 8 + 16), generator=generator).to(
+            known.device
+        )
+        key = _keys(pairs, num_nodes)
+        place = torch.searchsorted(known, key).clamp(max=max(known.numel() - 1, 0))
+        is_known = known[place] == key if known.numel() else torch.zeros_like(key, dtype=torch.bool)
+        pairs = pairs[:, ~is_known & (pairs[0] != pairs[1])][:, :missing]
+        drawn.append(pairs)
+        missing -= pairs.size(1)
+    if missing > 0:
+        raise ValueError(
+            f"sample_negatives: {known.numel()} of {num_nodes}^2 pairs are edges, too many to find "
+            f"{count} others; choose a sparser graph"
+        )
+    return torch.cat(drawn, dim=1) if drawn else known.new_empty((2, 0))

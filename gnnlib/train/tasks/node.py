@@ -1,0 +1,104 @@
+"""Node classification and regression on one graph, the whole of it in each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gnnlib.data import Loaded
+from gnnlib.train.config import TrainConfig
+from gnnlib.train.guards import check_input, check_rows
+from gnnlib.train.losses import loss_of, scores_of, targets_of
+from gnnlib.train.selection import Evaluation
+from gnnlib.train.tasks.base import (
+    Arrays,
+    Task,
+    embedding_arrays,
+    labels_of,
+    numpy_of,
+    part_names,
+    parts_of,
+    picture_sample,
+    row_normalised,
+    split_index,
+)
+
+__all__ = ["NodeTask"]
+
+
+class NodeTask(Task):
+    """Labels of nodes.
+
+    Shapes: x ``[N, F]``, edge_index ``[2, E]``, edge_weight ``[E]`` or None, y ``[N]`` or ``[N, C]``; the
+        split holds node numbers.
+    Raises: ValueError when features and graph disagree or hold NaN.
+    """
+
+    name = "node"
+
+    def __init__(self, loaded: Loaded, config: TrainConfig, device: torch.device) -> None:
+        super().__init__(loaded, config, device)
+        data = loaded.dataset[0]
+        if data.x is None or data.y is None:
+            lacks = "features x" if data.x is None else "labels y"
+            raise ValueError(f"{self.dataset}: the graph has no {lacks}; choose a dataset that has them")
+        num_nodes = int(data.y.size(0))
+        check_rows("x", data.x, num_nodes, self.dataset)
+        check_input("x", data.x, self.dataset)
+        check_input("edge_weight", data.edge_weight, self.dataset)
+        x = data.x.float()
+        self.x = (row_normalised(x) if config.normalize_features else x).to(device)
+        self.edge_index = data.edge_index.to(device)
+        self.edge_weight = None if data.edge_weight is None else data.edge_weight.float().to(device)
+        self.y = targets_of(self.kind, data.y).to(device)
+        self.take(loaded)
+
+    def take(self, loaded: Loaded) -> None:
+        """Go over to another split of the same graph."""
+        self.index = split_index(loaded.split, self.device)
+        self.counts = {part: index.numel() for part, index in self.index.items()}
+        self.target = {part: self.y[index] for part, index in self.index.items()}
+
+    def batches(self, generator: torch.Generator) -> Iterator[Any]:
+        """The whole graph, once."""
+        yield None
+
+    def loss(self, model: nn.Module, batch: Any) -> tuple[Tensor, int]:
+        """The loss over the training nodes."""
+        logits = model(self.x, self.edge_index, self.edge_weight)
+        return loss_of(self.kind, logits[self.index["train"]], self.target["train"]), self.counts["train"]
+
+    def evaluate(self, model: nn.Module, parts: Sequence[str]) -> dict[str, Evaluation]:
+        """One forward pass, measured over each part."""
+        logits = model(self.x, self.edge_index, self.edge_weight)
+        return {p: self.measured(logits[self.index[p]], self.target[p]) for p in parts if p in self.index}
+
+    def predictions(self, model: nn.Module, parts: Sequence[str]) -> Arrays:
+        """Scores of the nodes of each part, and the last hidden layer of the nodes in the picture."""
+        scores = scores_of(self.kind, model(self.x, self.edge_index, self.edge_weight))
+        arrays: Arrays = {}
+        for part in parts:
+            if part in self.index:
+                arrays[f"{part}_index"] = numpy_of(self.index[part])
+                arrays[f"{part}_label"] = labels_of(self.kind, self.target[part])
+                arrays[f"{part}_score"] = numpy_of(scores[self.index[part]])
+        shown = picture_sample(self.y.size(0))
+        z = self.call(model, "embed", self.x, self.edge_index, self.edge_weight)
+        labels = self.y if self.y.dim() == 1 and self.kind in ("multiclass", "binary") else None
+        return arrays | embedding_arrays(
+            z[shown.to(z.device)], shown, labels, parts_of(self.y.size(0), self.index)
+        )
+
+    def rows(self, model: nn.Module) -> Arrays:
+        """A row for each node."""
+        logits = model(self.x, self.edge_index, self.edge_weight)
+        return {
+            "node": np.arange(self.y.size(0)),
+            "part": part_names(parts_of(self.y.size(0), self.index)),
+            "label": labels_of(self.kind, self.y),
+            **self.scored(logits),
+        }

@@ -1,0 +1,85 @@
+"""Many small graphs as a few long arrays, from which a batch is cut without touching graph objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["GraphBatch", "PackedGraphs"]
+
+
+@dataclass(frozen=True)
+class GraphBatch:
+    """B graphs side by side, without an edge between them.
+
+    Shapes: x ``[N, F]``, edge_index ``[2, E]``, batch ``[N]`` (the graph of each node), y ``[B, ...]``.
+    """
+
+    x: Tensor
+    edge_index: Tensor
+    batch: Tensor
+    y: Tensor
+    size: int
+
+
+class PackedGraphs:
+    """All graphs of a dataset, concatenated, on one device.
+
+    Args:
+        graphs: data objects with ``x``, ``edge_index`` (ids from 0 in each graph) and ``y``.
+        device: where the arrays go.
+
+    Shapes: x ``[N, F]`` and edge_index ``[2, E]`` over all graphs, y ``[B, ...]``.
+    Raises: ValueError when a graph lacks features or labels.
+    """
+
+    def __init__(self, graphs: Iterable[Any], device: torch.device, name: str) -> None:
+        xs, edges, ys, nodes = [], [], [], []
+        for number, graph in enumerate(graphs):
+            if graph.x is None or graph.y is None:
+                lacks = "features x" if graph.x is None else "label y"
+                raise ValueError(f"{name}: graph {number} has no {lacks}; choose a dataset that has them")
+            if graph.x.size(0) != graph.num_nodes:
+                raise ValueError(
+                    f"{name}: x of graph {number} has {graph.x.size(0)} rows but the graph has "
+                    f"{graph.num_nodes} nodes; pass one row of features for each node"
+                )
+            xs.append(graph.x)
+            edges.append(graph.edge_index)
+            ys.append(graph.y.reshape(1, -1))
+            nodes.append(graph.x.size(0))
+        self.x = torch.cat(xs).to(device)
+        self.edge_index = torch.cat(edges, dim=1).to(device)
+        self.y = torch.cat(ys).to(device)
+        self.node_count = torch.tensor(nodes, device=device)
+        self.edge_count = torch.tensor([e.size(1) for e in edges], device=device)
+        self.node_start = _starts(self.node_count)
+        self.edge_start = _starts(self.edge_count)
+
+    def __len__(self) -> int:
+        return self.node_count.numel()
+
+    def batch(self, index: Tensor) -> GraphBatch:
+        """The graphs of these numbers, in this order."""
+        index = index.to(self.node_count.device)
+        node_count, edge_count = self.node_count[index], self.edge_count[index]
+        owner = torch.repeat_interleave(node_count)
+        new_start = _starts(node_count)
+        rows = _ranges(self.node_start[index], owner, new_start)
+        edge_owner = torch.repeat_interleave(edge_count)
+        columns = _ranges(self.edge_start[index], edge_owner, _starts(edge_count))
+        edge_index = self.edge_index[:, columns] + new_start[edge_owner]
+        return GraphBatch(self.x[rows], edge_index, owner, self.y[index], index.numel())
+
+
+def _starts(count: Tensor) -> Tensor:
+    return count.cumsum(0) - count
+
+
+def _ranges(start: Tensor, owner: Tensor, new_start: Tensor) -> Tensor:
+    """``start[b], start[b] + 1, ...`` for each b, one after another."""
+    return torch.arange(owner.numel(), device=start.device) + (start - new_start)[owner]

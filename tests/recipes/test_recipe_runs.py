@@ -1,0 +1,144 @@
+"""A tiny recipe from end to end: run, broken off, resumed, recorded, tabulated."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnnlib import train
+from gnnlib.recipes import Paper, Recipe, read_recipe, render_table, reproduce
+
+TINY = Recipe(
+    name="tiny",
+    title="GCN on the karate club | a test",
+    dataset="karate",
+    model="gcn",
+    split="seeded split",
+    seeds=3,
+    train={"epochs": 6, "lr": 0.05, "weight_decay": 5e-4},
+    model_options={"hidden_channels": 4},
+    paper=Paper("accuracy", 0.9, "nobody", "https://example.org", "recalled", "recalled", std=0.01),
+    low=0.0,
+    high=1.0,
+    differences=("It is tiny.",),
+)
+
+
+class Break(train.Progress):
+    """Raises Ctrl-C once so many runs have ended."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.ended: list[str] = []
+
+    def run_end(self, name: str, epochs: int, metrics: dict[str, Any], seconds: float) -> None:
+        self.ended.append(name)
+        if len(self.ended) == self.after:
+            raise KeyboardInterrupt
+
+
+def places(tmp_path: Path) -> dict[str, Any]:
+    return {"out": tmp_path / "results", "runs": tmp_path / "runs", "device": "cpu"}
+
+
+def numbers(result: dict[str, Any]) -> list[Any]:
+    return [(run["seed"], run["metrics"], run["best_epoch"]) for run in result["runs"]]
+
+
+def test_a_recipe_runs_and_is_recorded(tmp_path: Path) -> None:
+    result = reproduce(TINY, **places(tmp_path))
+    stored = json.loads((tmp_path / "results" / "tiny.json").read_text())
+    assert stored == result
+    assert result["n"] == 3
+    assert result["seeds"] == [0, 1, 2]
+    assert result["met"] is True
+    tests = [run["metrics"]["test"] for run in result["runs"]]
+    assert result["mean"] == pytest.approx(sum(tests) / 3)
+    for key in ("versions", "seconds", "peak_memory", "commit", "fingerprint", "device", "threads"):
+        assert key in result
+    assert str(tmp_path) not in json.dumps(result)
+
+
+def test_a_recorded_recipe_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = reproduce(TINY, **places(tmp_path))
+    monkeypatch.setattr(train, "run", lambda *_, **__: pytest.fail("it was run again"))
+    assert reproduce(TINY, **places(tmp_path)) == first
+
+
+def test_an_interrupted_recipe_goes_on_to_the_unbroken_result(tmp_path: Path) -> None:
+    unbroken = reproduce(TINY, **places(tmp_path / "a"))
+    with pytest.raises(train.Interrupted, match="tiny was interrupted; the same gnnlib reproduce command"):
+        reproduce(TINY, **places(tmp_path / "b"), progress=Break(after=2))
+    assert not (tmp_path / "b" / "results" / "tiny.json").exists()
+    watch = Break(after=99)
+    resumed = reproduce(TINY, **places(tmp_path / "b"), progress=watch)
+    assert watch.ended == ["seed-2"]
+    assert numbers(resumed) == numbers(unbroken)
+
+
+def test_more_seeds_train_only_the_new_ones(tmp_path: Path) -> None:
+    two = reproduce(TINY, **places(tmp_path), seeds=2)
+    watch = Break(after=99)
+    three = reproduce(TINY, **places(tmp_path), progress=watch)
+    assert watch.ended == ["seed-2"]
+    assert numbers(three)[:2] == numbers(two)
+    assert numbers(reproduce(TINY, **places(tmp_path), seeds=1)) == numbers(two)[:1]
+
+
+def test_a_changed_recipe_starts_afresh(tmp_path: Path) -> None:
+    first = reproduce(TINY, **places(tmp_path), seeds=1)
+    other = dataclasses.replace(TINY, train={**TINY.train, "epochs": 4})
+    second = reproduce(other, **places(tmp_path), seeds=1)
+    assert second["fingerprint"] != first["fingerprint"]
+    assert second["runs"][0]["epochs"] == 4
+
+
+def test_a_missed_bar_is_said(tmp_path: Path) -> None:
+    result = reproduce(dataclasses.replace(TINY, low=1.01, high=2.0), **places(tmp_path), seeds=1)
+    assert result["met"] is False
+    assert "**not met**" in render_table(tmp_path / "results").read_text()
+
+
+def test_seeds_below_one_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="reproduce: seeds=0, expected 1 or more"):
+        reproduce(TINY, **places(tmp_path), seeds=0)
+
+
+def test_the_table_comes_from_the_json_alone(tmp_path: Path) -> None:
+    reproduce(TINY, **places(tmp_path))
+    result = json.loads((tmp_path / "results" / "tiny.json").read_text())
+    result.update(recipe="another", mean=0.81549, std=0.00251, dataset="cora")
+    (tmp_path / "results" / "another.json").write_text(json.dumps(result))
+    path = render_table(tmp_path / "results")
+    assert path == tmp_path / "RESULTS.md"
+    text = path.read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert [row.split("|")[1].strip() for row in rows] == ["`another`", "`tiny`"]
+    assert "**81.5 ± 0.3** (3 seeds)" in rows[0]
+    assert "90.0 ± 1.0 [recalled]" in rows[0]
+    assert all(row.count("|") == rows[0].count("|") for row in rows)
+    assert "- It is tiny." in text
+    assert "recalled from the paper" in text
+    assert render_table(tmp_path / "results").read_text() == text
+
+
+def test_the_table_refuses_what_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no result; run gnnlib reproduce --all first"):
+        render_table(tmp_path)
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(ValueError, match=r"bad.json is not valid json .* delete it and run the recipe again"):
+        render_table(tmp_path)
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"bad.json is no result of a recipe"):
+        render_table(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_real_recipe_reaches_its_bar_with_one_seed(data_root: Path, tmp_path: Path) -> None:
+    recipe = read_recipe("sgc-cora")
+    result = reproduce(recipe, **places(tmp_path), seeds=1, root=str(data_root))
+    assert result["met"], result["mean"]
