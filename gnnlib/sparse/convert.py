@@ -186,6 +186,11 @@ _edge_index_to_csr.register_fake(_fake)
 def _from_torch_sparse(adj: Tensor) -> CSR:
     if adj.dim() != 2:
         raise ValueError(f"as_csr: the sparse matrix has {adj.dim()} dimensions; expected 2")
+    if adj.layout is torch.sparse_coo and adj.dense_dim():
+        raise ValueError(
+            f"as_csr: the matrix has {adj.sparse_dim()} sparse and {adj.dense_dim()} dense dimensions; "
+            "expected 2 and 0; make it with .to_sparse()"
+        )
     rows, cols = adj.shape
     if adj.layout is torch.sparse_coo:
         if adj.requires_grad and not adj.is_coalesced():

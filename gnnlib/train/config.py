@@ -45,6 +45,9 @@ class TrainConfig:
         grad_clip: largest global gradient norm, or None.
         batch_size: graphs, or positive pairs, in a step; None: all at once. Node tasks take the whole
             graph always.
+        negatives: of a link task: ``uniform``, as many random non-edges as edges, drawn anew in each step;
+            ``all``, every non-edge, edges (and each node with itself) weighing half of the loss, as in the
+            published graph auto-encoder: inner products only, memory grows with the square of the nodes.
         normalize_features: divide each node's features by their sum.
         patience: stop after this many evaluated epochs without a better validation result; None: never.
         monitor: what is better: the validation ``metric`` (a tie goes to the lower loss), the validation
@@ -79,6 +82,7 @@ class TrainConfig:
     lr_gamma: float = 0.5
     grad_clip: float | None = None
     batch_size: int | None = None
+    negatives: Literal["uniform", "all"] = "uniform"
     normalize_features: bool = False
     patience: int | None = None
     monitor: Literal["metric", "loss", "both"] = "metric"
@@ -112,6 +116,8 @@ class TrainConfig:
         _require("lr_gamma", self.lr_gamma, self.lr_gamma <= 1, "at most 1")
         if self.folds is not None and self.split is not None:
             raise ValueError("split and folds cannot both be given: folds runs through the splits; drop one")
+        if self.negatives == "all" and self.batch_size is not None:
+            raise ValueError("negatives=all takes every pair in each step; drop batch_size, or negatives")
         model = names.choose("model", self.model, registry.names())
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "model_options", _model_values(model, self.model_options))

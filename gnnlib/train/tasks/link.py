@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gnnlib.data import Loaded
 from gnnlib.train.config import TrainConfig
@@ -26,6 +27,7 @@ from gnnlib.train.tasks.base import (
 
 __all__ = ["LinkTask", "sample_negatives"]
 
+MOST_NODES = 20_000  # for negatives=all: 1.6 GB a matrix of scores
 EVAL_PAIRS = 1 << 18  # pairs scored at once in evaluation; only memory depends on it
 
 
@@ -55,6 +57,12 @@ class LinkTask(Task):
         self.num_nodes = int(data.num_nodes)
         if data.x is None:
             raise ValueError(f"{self.dataset}: the graph has no features x; choose a dataset that has them")
+        decoder = config.model_options.get("decoder", "dot")
+        if config.negatives == "all" and (self.num_nodes > MOST_NODES or decoder != "dot"):
+            raise ValueError(
+                f"{self.dataset}: negatives=all needs inner products and at most {MOST_NODES} nodes, but the "
+                f"decoder is {decoder} and the graph has {self.num_nodes} nodes; take negatives=uniform"
+            )
         check_rows("x", data.x, self.num_nodes, self.dataset)
         check_input("x", data.x, self.dataset)
         x = data.x.float()
@@ -68,6 +76,9 @@ class LinkTask(Task):
         self.edge_index = data.edge_index.to(device)  # the training edges only: load() saw to that
         both_ways = torch.cat([self.edge_index, self.edge_index.flip(0)], dim=1)
         self.known = torch.unique(_keys(both_ways, self.num_nodes))
+        loops = torch.arange(self.num_nodes, device=device).expand(2, -1)
+        both_ways = torch.stack([self.known // self.num_nodes, self.known % self.num_nodes])
+        self.both_ways_and_loops = torch.cat([both_ways, loops], dim=1)
         self.held = {"train": self._train_pairs()} | {
             part: _labelled(
                 getattr(split, f"{part}_pos").to(device), getattr(split, f"{part}_neg").to(device)
@@ -85,8 +96,11 @@ class LinkTask(Task):
     def _negatives(self, count: int, generator: torch.Generator) -> Tensor:
         return sample_negatives(self.known, self.num_nodes, count, generator)
 
-    def batches(self, generator: torch.Generator) -> Iterator[_Pairs]:
-        """The training edges in a new random order, each batch with its own negatives."""
+    def batches(self, generator: torch.Generator) -> Iterator[_Pairs | None]:
+        """The training edges in a new random order, each batch with its own negatives; None for all pairs."""
+        if self.config.negatives == "all":
+            yield None
+            return
         count = self.positives.size(1)
         size = self.config.batch_size or count
         order = torch.randperm(count, generator=generator).to(self.device)
@@ -94,8 +108,11 @@ class LinkTask(Task):
             positives = self.positives[:, chunk]
             yield _labelled(positives, self._negatives(positives.size(1), generator))
 
-    def loss(self, model: nn.Module, batch: _Pairs) -> tuple[Tensor, int]:
+    def loss(self, model: nn.Module, batch: _Pairs | None) -> tuple[Tensor, int]:
         """Binary cross-entropy over the pairs of the batch."""
+        if batch is None:
+            z = self.call(model, "encode", self.x, self.edge_index)
+            return all_pairs_loss(z, self.both_ways_and_loops), 1
         scores = model(self.x, self.edge_index, batch.pairs)
         return loss_of("binary", scores, batch.label), batch.label.numel()
 
@@ -138,6 +155,22 @@ class LinkTask(Task):
     def _scores(self, model: nn.Module, z: Tensor, pairs: Tensor) -> Tensor:
         chunks = [self.call(model, "decode", z, chunk) for chunk in torch.split(pairs, EVAL_PAIRS, dim=1)]
         return torch.cat(chunks).float()
+
+
+def all_pairs_loss(z: Tensor, positives: Tensor) -> Tensor:
+    r"""Cross-entropy of the inner products of all pairs, the two classes weighing half each.
+
+    .. math:: \tfrac{1}{2 |P|} \sum_{ij \in P} \log(1 + e^{-z_i^T z_j})
+        + \tfrac{1}{2 (N^2 - |P|)} \sum_{ij \notin P} \log(1 + e^{z_i^T z_j})
+
+    Kipf and Welling, Variational Graph Auto-Encoders, 2016: with their weights of classes and of the loss.
+
+    Shapes: z ``[N, d]``, positives ``[2, P]``, distinct -> a scalar. Cost: ``N^2`` numbers.
+    """
+    scores = z @ z.t()
+    found = scores[positives[0], positives[1]]
+    others = F.softplus(scores).sum() - F.softplus(found).sum()
+    return F.softplus(-found).mean() / 2 + others / (2 * (scores.numel() - found.numel()))
 
 
 def _labelled(positives: Tensor, negatives: Tensor) -> _Pairs:

@@ -15,11 +15,12 @@ def spmm_arg(
     indptr: Tensor, indices: Tensor, weight: Tensor | None, x: Tensor, largest: bool
 ) -> tuple[Tensor, Tensor]:
     used = int(indptr[-1])
-    message = x[indices[:used].long()]  # [E, H, D]
+    message = x[indices[:used].long()].to(accumulate_dtype(x.dtype))  # [E, H, D]
     if weight is not None:
-        message = (message.to(accumulate_dtype(x.dtype)) * weight[:used, :, None]).to(x.dtype)
+        message = message * weight[:used, :, None]  # compared before it is rounded to a short type
     dtype = torch.int32 if indices.numel() < 2**31 else torch.int64
-    return first_extreme(indptr, message, largest, dtype)
+    out, arg = first_extreme(indptr, message, largest, dtype)
+    return out.to(x.dtype), arg
 
 
 def first_extreme(

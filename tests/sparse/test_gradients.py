@@ -1,0 +1,69 @@
+"""First and second derivatives against finite differences, on each backend."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from tests.sparse.cases import BY_NAME, CASES, Case, leaves
+from tests.sparse.graphs import TINY, Graph
+from tests.tolerances import assert_close
+
+EMPTY = Graph("empty", torch.empty(2, 0, dtype=torch.int64), 3, 2)
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_first_derivative(case: Case, backend: str) -> None:
+    inputs = leaves(case.inputs(TINY, torch.float64, 2))
+    assert gradcheck(lambda *t: case.run(TINY, TINY.adj, *t), inputs)
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_second_derivative(case: Case, backend: str) -> None:
+    inputs = leaves(case.inputs(TINY, torch.float64, 2))
+    assert gradgradcheck(lambda *t: case.run(TINY, TINY.adj, *t), inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_second_derivative_of_a_graph_without_edges(case: Case, backend: str) -> None:
+    inputs = leaves(case.inputs(EMPTY, torch.float64, 2))
+    out = case.run(EMPTY, EMPTY.adj, *inputs)
+    grads = torch.autograd.grad(out.square().sum(), inputs, create_graph=True, allow_unused=True)
+    total = sum(g.square().sum() for g in grads if g is not None)
+    if isinstance(total, Tensor) and total.requires_grad:
+        total.backward()
+    assert all(t.grad is None or not t.grad.any() for t in inputs)
+
+
+@pytest.mark.parametrize(
+    "name", ["spmm-sum-edge", "spmm-max-edge", "sddmm-dot-F", "scatter-max-E", "segment_softmax-E"]
+)
+def test_functional_gradient(name: str) -> None:
+    """``torch.func`` takes the ops too."""
+    case = BY_NAME[name]
+    inputs = case.inputs(TINY, torch.float64, 2)
+
+    def loss(*t: Tensor) -> Tensor:
+        return case.run(TINY, TINY.adj, *t).square().sum()
+
+    found = torch.func.grad(loss, argnums=tuple(range(len(inputs))))(*inputs)
+    held = leaves(inputs)
+    assert_close(list(found), list(torch.autograd.grad(loss(*held), held)))
+
+
+def test_gradient_does_not_follow_a_frozen_input() -> None:
+    case = BY_NAME["spmm-sum-edge"]
+    x, w = case.inputs(TINY, torch.float64)
+    assert not case.run(TINY, TINY.adj, x, w).requires_grad
+    with torch.no_grad():
+        assert not case.run(TINY, TINY.adj, x.requires_grad_(), w).requires_grad
+
+
+def test_inference_mode() -> None:
+    for case in CASES:
+        inputs = case.inputs(TINY, torch.float32)
+        wanted = case.run(TINY, TINY.adj, *inputs)
+        with torch.inference_mode():
+            assert torch.equal(case.run(TINY, TINY.adj, *inputs), wanted)

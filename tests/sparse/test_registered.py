@@ -1,0 +1,238 @@
+"""The operators behind the ops, and models compiled with them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnnlib.sparse import CSR, as_csr, scatter, sddmm, segment_reduce, segment_softmax, spmm
+from tests.sparse.graphs import MIXED, TINY, Graph
+from tests.tolerances import assert_close
+
+ops = torch.ops.gnnlib
+EMPTY = Graph("empty", torch.empty(2, 0, dtype=torch.int64), 3, 2)
+
+
+def registered() -> set[str]:
+    """Names of the operators in the gnnlib namespace."""
+    names = torch._C._dispatch_get_all_op_names()
+    return {n.removeprefix("gnnlib::").partition(".")[0] for n in names if n.startswith("gnnlib::")}
+
+
+def samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
+    """Arguments of each operator on a graph."""
+    adj = g.adj
+    p, i = adj.arrays
+    row, col = g.edge_index[1].contiguous(), g.edge_index[0].contiguous()
+    perm = torch.arange(g.num_edges) if adj.perm is None else adj.perm
+
+    def leaf(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64).requires_grad_()
+
+    x, w, grad = leaf(g.num_cols, 2, 3), leaf(g.num_edges, 2), leaf(g.num_rows, 2, 3)
+    r, c = torch.rand(g.num_rows, dtype=torch.float64), torch.rand(g.num_cols, dtype=torch.float64)
+    arg = ops.spmm_arg(p, i, w, x, True)[1]
+    src = leaf(g.num_edges, 3)
+    return {
+        "edge_index_to_csr": [(g.edge_index, g.num_rows, g.num_cols)],
+        "coo_to_csr": [(row, col, g.num_rows, g.num_cols)],
+        "csr_transpose": [(p, i, g.num_cols)],
+        "self_loops": [(p, i, q, g.num_cols, g.num_edges, m) for q in (None, perm) for m in (True, False)],
+        "spmm": [(p, i, w, x, r, c), (p, i, None, x, None, None)],
+        "spmm_arg": [(p, i, w, x, True), (p, i, None, x, False)],
+        "arg_scatter": [(arg, p, i, w, grad, g.num_cols), (arg, p, i, None, grad, g.num_cols)],
+        "sddmm": [(p, i, grad, x, "dot"), (p, i, grad, x, "sub")],
+        "segment_softmax": [(p, src)],
+        "segment_reduce": [(p, src, "mean"), (p, src, "max")],
+        "expand_rows": [(p, leaf(g.num_rows, 3), g.num_edges)],
+        "scatter": [(row, src, g.num_rows, "sum"), (row, src, g.num_rows, "min")],
+        "gather_rows": [(row, leaf(g.num_rows, 3))],
+    }
+
+
+def test_every_operator_has_a_sample() -> None:
+    assert registered() == set(samples(TINY))
+
+
+@pytest.mark.parametrize("name", sorted(samples(TINY)))
+def test_opcheck(name: str) -> None:
+    """Schema, fake tensors, autograd registration and tracing with dynamic shapes."""
+    for args in samples(TINY)[name]:
+        torch.library.opcheck(getattr(ops, name), args)
+
+
+@pytest.mark.parametrize("name", sorted(samples(TINY)))
+def test_fake_on_an_empty_graph(name: str) -> None:
+    for args in samples(EMPTY)[name]:
+        torch.library.opcheck(getattr(ops, name), args, test_utils=("test_schema", "test_faketensor"))
+
+
+# -- compiled code ------------------------------------------------------------------------------------
+
+
+def all_spmm(adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
+    csr = as_csr(adj, x.shape[0])
+    scale = w.new_ones(x.shape[0]).cumsum(0)
+    return [
+        spmm(csr, x, row_scale=scale, col_scale=scale),
+        spmm(csr, x, w, "mean"),
+        spmm(csr, x, w, "max"),
+        spmm(csr, x[:, None].expand(-1, 2, -1), torch.stack([w, -w], dim=1), "min").flatten(1),
+    ]
+
+
+def attention(adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
+    csr = as_csr(adj, x.shape[0])
+    score = sddmm(csr, x, x) + w + sddmm(csr, x, x, "sub").square().sum(-1)
+    alpha = csr.from_slots(segment_softmax(csr.to_slots(score), csr.indptr))
+    return [spmm(csr, x, alpha), segment_reduce(csr.to_slots(sddmm(csr, x, x, "add")), csr.indptr, "max")]
+
+
+def scattered(adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
+    source, target = adj.edge_index if isinstance(adj, CSR) else adj
+    message = x[source] * w[:, None]
+    return [scatter(message, target, x.shape[0], reduce) for reduce in ("sum", "mean", "max", "min")]
+
+
+def looped(adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
+    """Self-loops: compiled code does not know how many there were, so its arrays hold spare slots."""
+    out = []
+    for remaining in (True, False):
+        csr = as_csr(adj, x.shape[0]).add_self_loops(remaining)
+        weight = torch.cat([w, w.new_full((x.shape[0],), 2.0)])
+        degree = segment_reduce(csr.to_slots(weight.square()), csr.indptr)
+        alpha = csr.from_slots(segment_softmax(csr.to_slots(weight), csr.indptr))
+        out += [
+            spmm(csr, x, weight, row_scale=degree.rsqrt(), col_scale=degree.rsqrt()),
+            spmm(csr, x, alpha, "max"),
+            spmm(csr.transposed, x, weight, "mean"),
+            sddmm(csr, x, x),
+        ]
+    return out
+
+
+FUNCTIONS = (all_spmm, attention, scattered, looped)
+
+
+def step(f: Callable[..., list[Tensor]], adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
+    """Outputs and gradients of a training step."""
+    x, w = x.clone().requires_grad_(), w.clone().requires_grad_()
+    out = f(adj, x, w)
+    loss = sum((t.square().mean() for t in out), torch.zeros(()))
+    return [*out, *torch.autograd.grad(loss, (x, w))]
+
+
+def data(edge_index: Tensor, num_nodes: int) -> tuple[Tensor, Tensor]:
+    return torch.randn(num_nodes, 5, dtype=torch.float64), torch.rand(
+        edge_index.shape[1], dtype=torch.float64
+    )
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler() -> None:
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("form", ["edge_index", "CSR"])
+@pytest.mark.parametrize("f", FUNCTIONS, ids=lambda f: f.__name__)
+def test_compiled_equals_eager(f: Callable[..., list[Tensor]], form: str) -> None:
+    """A whole training step in one graph."""
+    x, w = data(MIXED.edge_index, 37)
+    adj = MIXED.edge_index if form == "edge_index" else MIXED.adj
+    compiled = torch.compile(f, fullgraph=True, backend="aot_eager")
+    assert_close(step(compiled, adj, x, w), step(f, adj, x, w))
+
+
+def test_compiled_once_for_all_sizes() -> None:
+    """Nodes and edges are dynamic: a second graph does not compile again."""
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(all_spmm, fullgraph=True, backend=counter, dynamic=True)
+    for nodes, edges in ((37, 211), (23, 90), (41, 60), (5, 7)):
+        edge_index = torch.randint(nodes, (2, edges))
+        x, w = data(edge_index, nodes)
+        assert_close(step(compiled, edge_index, x, w), step(all_spmm, edge_index, x, w))
+    assert counter.frame_count == 1
+
+
+def test_compiled_code_needs_the_sizes() -> None:
+    compiled = torch.compile(lambda e, x: spmm(as_csr(e), x), fullgraph=True, backend="eager")
+    with pytest.raises(Exception, match="compiled code needs the number of nodes"):
+        compiled(MIXED.edge_index, torch.rand(37, 3))
+
+
+def test_compiled_code_may_change_its_edges() -> None:
+    """An edge_index changed inside the graph is sorted again, with and without gradients."""
+
+    def change(edge_index: Tensor, x: Tensor) -> Tensor:
+        before = spmm(as_csr(edge_index, 37), x)
+        edge_index.add_(1).remainder_(37)
+        return before + spmm(as_csr(edge_index, 37), x)
+
+    compiled = torch.compile(change, fullgraph=True, backend="aot_eager")
+    for grad in (True, False):
+        x, ours, theirs = torch.rand(37, 3), MIXED.edge_index.clone(), MIXED.edge_index.clone()
+        with torch.set_grad_enabled(grad):
+            for _ in range(3):
+                assert_close(compiled(ours, x), change(theirs, x))
+
+
+def test_compiled_in_turn_with_eager() -> None:
+    """What compiled code writes into an op's output never reaches the cached structure."""
+
+    def spoil(edge_index: Tensor, x: Tensor) -> Tensor:
+        adj = as_csr(edge_index, 37)
+        out = spmm(adj, x)
+        adj.indptr.zero_()
+        adj.indices.zero_()
+        return out
+
+    x, edge_index = torch.rand(37, 3), MIXED.edge_index.clone()
+    wanted = spmm(edge_index, x)
+    compiled = torch.compile(spoil, fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        assert_close(compiled(edge_index, x), wanted)
+        assert_close(spmm(edge_index, x), wanted)
+
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None and shutil.which("clang++") is None, reason="inductor needs a C++ compiler"
+)
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_inductor_reuses_buffers() -> None:
+    """Inductor writes one graph after another into the same buffer, and tells torch nothing of it."""
+
+    def hops(edge_index: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = z = x
+        for k in range(3):
+            late = (y[0, 0] > 1e9).long()  # makes each graph wait for the product before
+            e = (edge_index * 3 + k + late) % 37
+            y = spmm(as_csr(e, 37), y)
+            i = (edge_index[0, :37] + k + (z[0, 0] > 1e9).long()) % 37
+            z = scatter(z, i, 37)
+        return y, z
+
+    x = torch.rand(37, 3)
+    compiled = torch.compile(hops, fullgraph=True, backend="inductor")
+    for _ in range(2):
+        assert_close(list(compiled(MIXED.edge_index, x)), list(hops(MIXED.edge_index, x)))
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_inductor_trains() -> None:
+    x, w = data(MIXED.edge_index, 37)
+
+    def layer(adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
+        csr = as_csr(adj, x.shape[0]).add_self_loops()
+        return [spmm(csr, x, torch.cat([w, w.new_ones(x.shape[0])]))]
+
+    compiled = torch.compile(layer, fullgraph=True, backend="inductor")
+    assert_close(step(compiled, MIXED.edge_index, x, w), step(layer, MIXED.edge_index, x, w))
