@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import APPNPConfig, MLPConfig, ModelConfig, SGCConfig, StackConfig, Task
-from gnnlib.sparse.dropout import feature_dropout
 from gnnlib.nn import APPNP, MLP, JumpingKnowledge, Linear, SGConv
 from gnnlib.nn.act import activation
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
+from gnnlib.sparse.dropout import feature_dropout
 
 #: Makes the layer ``in -> width`` of a stack; the last one of node and link models differs in GAT.
 MakeConv = Callable[[int, int, bool], nn.Module]

@@ -16,7 +16,7 @@ from gnnlib.train.optim import make_optimizer, make_schedule
 from gnnlib.train.seeding import random_state, restore, seed_all
 from gnnlib.train.selection import Evaluation, Selection
 from gnnlib.train.tasks.base import row_normalised
-from gnnlib.train.tasks.link import sample_negatives
+from gnnlib.train.tasks.link import all_pairs_loss, sample_negatives
 from gnnlib.train.tasks.packing import PackedGraphs
 from tests.train.conftest import ring
 
@@ -162,6 +162,19 @@ def test_negatives_are_no_edges_and_no_loops() -> None:
     assert torch.equal(found, again)
     with pytest.raises(ValueError, match="too many to find 5 others"):
         sample_negatives(torch.arange(9), 3, 5, draw)
+
+
+def test_the_loss_over_all_pairs_is_the_published_one() -> None:
+    z = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    dense = torch.eye(5, dtype=torch.float64)
+    dense[0, 1] = dense[1, 0] = dense[3, 4] = dense[4, 3] = 1.0
+    positives, total = dense.sum(), 25.0
+    expected = (total / (2 * (total - positives))) * nn.functional.binary_cross_entropy_with_logits(
+        z @ z.t(), dense, pos_weight=(total - positives) / positives
+    )
+    loss = all_pairs_loss(z, dense.nonzero().t())
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, z), torch.autograd.grad(expected, z))
 
 
 def test_rows_are_normalised_and_empty_rows_stay() -> None:

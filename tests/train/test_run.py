@@ -88,6 +88,15 @@ def test_a_link_run(quick: Quick) -> None:
     assert found == pytest.approx(result.mean("test"), abs=1e-6)
 
 
+def test_links_against_all_other_pairs(quick: Quick) -> None:
+    config = quick(dataset="les-miserables", model="gae", epochs=20, negatives="all")
+    assert run(config).mean("val") > 0.6
+    with pytest.raises(ValueError, match=r"negatives=all needs inner products .* but the decoder is mlp"):
+        run(config.replace(model_options={"decoder": "mlp"}, out=str(config.out) + "-mlp"))
+    with pytest.raises(ValueError, match="negatives=all takes every pair in each step; drop batch_size"):
+        config.replace(batch_size=7)
+
+
 @pytest.mark.parametrize("kind", ["accuracy", "roc_auc", "rmse"])
 def test_a_graph_run(kind: str, quick: Quick, given: Given) -> None:
     given(graph_dataset(kind, missing=True))
