@@ -22,7 +22,11 @@ def train(
     split: Annotated[int | None, typer.Option(help="Which of the dataset's splits, from 0.")] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any option of training or of the model; repeat it."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any option of training or of the model; an unknown KEY lists them.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory. [runs/DATASET-MODEL-TIME]")] = None,
     resume: Annotated[

@@ -51,15 +51,13 @@ class _Shown(Progress):
         self.runs = self.epochs = self.index = self.first = 0
         self.metric = self.kind = ""
         self._shown = 0.0
-        self._done_before = self._done_here = 0
-        self._started = time.monotonic()
+        self._done_before = 0
         self._spent = 0.0  # seconds in epochs of this process, over all its runs
         self._run_started = 0.0
 
     def begin(self, title: str, runs: int, epochs: int, metric: Any) -> None:
         self.title, self.runs, self.epochs = title, runs, epochs
         self.metric, self.kind = str(metric.name), str(metric.kind)
-        self._started = time.monotonic()
 
     def run_begin(self, name: str, index: int, epoch: int) -> None:
         self.name, self.index, self.first = name, index, epoch

@@ -144,6 +144,25 @@ def _scatter_cases() -> Iterator[Case]:
 CASES = [*_spmm_cases(), *_sddmm_cases(), *_segment_cases(), *_scatter_cases()]
 BY_NAME = {case.name: case for case in CASES}
 
+#: A few cases that together run every kernel, forward and backward, for what costs too much to do with all.
+SOME = [
+    BY_NAME[name]
+    for name in (
+        "spmm-sum-plain",
+        "spmm-sum-edge-heads-row-col",
+        "spmm-mean-plain-row",
+        "spmm-max-edge",
+        "spmm-min-plain",
+        "sddmm-dot-F",
+        "sddmm-sub-HF",
+        "segment_softmax-EH",
+        "segment_reduce-mean-EHF",
+        "segment_reduce-max-E",
+        "scatter-sum-HEF",
+        "scatter-min-E",
+    )
+]
+
 
 def leaves(inputs: list[Tensor]) -> list[Tensor]:
     """Copies that ask for a gradient, of the same strides."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,15 @@ def with_graph(loaded: data.Loaded, **changes: Any) -> data.Loaded:
     for name, value in changes.items():
         graph[name] = value
     return dataclasses.replace(loaded, dataset=Graphs([graph], loaded.name))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """These graphs are too small to share, and threads that wait for each other slow a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -57,11 +57,14 @@ def _plane(x: Floats, method: Method) -> tuple[Floats, str]:
         plane, share = principal_components(x)
         return plane, f"First two principal components ({share.sum():.0%} of the variance)"
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
     perplexity = min(30.0, (x.shape[0] - 1) / 3)
     spread = x.std()
     x = (x - x.mean(axis=0)) / (spread if spread > 0 else 1.0)
-    plane = TSNE(init="pca", perplexity=perplexity, max_iter=500, random_state=0).fit_transform(x)
+    # One thread: the same picture on every machine, and no team of threads that spins while others work.
+    with threadpool_limits(1):
+        plane = TSNE(init="pca", perplexity=perplexity, max_iter=500, random_state=0).fit_transform(x)
     return np.asarray(plane, dtype=np.float64), f"t-SNE (perplexity {perplexity:.0f})"
 
 
