@@ -48,6 +48,14 @@ def row_of(indptr, e):
     return low
 
 
+@njit
+def pieces_of(hub, run):
+    """First and last piece that go with a run: the pieces are dealt out evenly, since threads take as many
+    runs each, in one block.
+    """
+    return hub.shape[1] * run // RUNS, hub.shape[1] * (run + 1) // RUNS
+
+
 _NO_PIECES = np.empty((3, 0), np.int64)
 
 

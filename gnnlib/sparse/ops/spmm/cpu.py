@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gnnlib.sparse.native import tile
 from gnnlib.sparse.native.launch import Launcher, array, optional
-from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, run_start
+from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
 
@@ -122,19 +122,19 @@ def _combine(indptr, hub, partial, row_scale, out):
 
 
 @njit
-def _task(t, indptr, first, last, hub, indices, weight, x, row_scale, unscaled, col_scale, out, partial):
-    """Task t: a run of light rows, or a piece of a hub row."""
-    if t < RUNS:
-        lo, hi = run_start(indptr, t), run_start(indptr, t + 1)
-        _sum_rows(first, last, indices, weight, x, row_scale, col_scale, out, lo, hi)
-    else:
-        p = t - RUNS
-        _sum_rows(hub[1], hub[2], indices, weight, x, unscaled, col_scale, partial, p, p + 1)
+def _share(run, indptr, first, last, hub, indices, weight, x, row_scale, unscaled, col_scale, out, partial):
+    """A run of light rows and its share of the pieces of hub rows."""
+    lo, hi = run_start(indptr, run), run_start(indptr, run + 1)
+    _sum_rows(first, last, indices, weight, x, row_scale, col_scale, out, lo, hi)
+    lo, hi = pieces_of(hub, run)
+    _sum_rows(hub[1], hub[2], indices, weight, x, unscaled, col_scale, partial, lo, hi)
 
 
 def _spmm(indptr, first, last, hub, indices, weight, x, row_scale, unscaled, col_scale, out, partial):
-    for t in prange(RUNS + hub.shape[1]):
-        _task(t, indptr, first, last, hub, indices, weight, x, row_scale, unscaled, col_scale, out, partial)
+    for run in prange(RUNS):
+        _share(
+            run, indptr, first, last, hub, indices, weight, x, row_scale, unscaled, col_scale, out, partial
+        )
     _combine(indptr, hub, partial, row_scale, out)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gnnlib.sparse.native import tile
 from gnnlib.sparse.native.launch import Launcher, array, num_threads, optional
-from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, run_start
+from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
 
@@ -112,13 +112,11 @@ def _combine(indptr, hub, partial, partial_arg, sign, out, arg):
 
 
 def _spmm_arg(indptr, first, last, hub, indices, weight, x, sign, out, arg, partial, partial_arg):
-    for t in prange(RUNS + hub.shape[1]):
-        if t < RUNS:
-            lo, hi = run_start(indptr, t), run_start(indptr, t + 1)
-            _best_rows(first, last, indices, weight, x, sign, out, arg, lo, hi)
-        else:
-            p = t - RUNS
-            _best_rows(hub[1], hub[2], indices, weight, x, sign, partial, partial_arg, p, p + 1)
+    for run in prange(RUNS):
+        lo, hi = run_start(indptr, run), run_start(indptr, run + 1)
+        _best_rows(first, last, indices, weight, x, sign, out, arg, lo, hi)
+        lo, hi = pieces_of(hub, run)
+        _best_rows(hub[1], hub[2], indices, weight, x, sign, partial, partial_arg, lo, hi)
     _combine(indptr, hub, partial, partial_arg, sign, out, arg)
 
 
