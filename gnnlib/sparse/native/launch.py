@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 import time
 import types
 from collections.abc import Callable
@@ -20,9 +21,12 @@ import numba
 import numpy as np
 import torch
 from numba import njit
+from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
 logger = logging.getLogger("gnnlib")
+
+_BLOCKS = "gnnlib.sparse.native."
 
 #: Feature operations under which the serial form is faster than waking the pool (two-core EPYC Milan).
 SMALL = 100_000
@@ -61,12 +65,25 @@ def _use_threads(threads: int) -> None:
     _started = True
 
 
-def _fingerprint(source: str) -> str:
-    """Digest of a kernel's file and of everything in this folder, on which its machine code depends."""
+def _fingerprint(module: str) -> str:
+    """Digest of a kernel's file and of the building blocks it uses, on which its machine code depends."""
     digest = hashlib.sha256()
-    for path in sorted([*Path(__file__).parent.glob("*.py"), Path(source)]):
-        digest.update(path.read_bytes())
+    for path in sorted(_sources(module, set())):
+        digest.update(Path(path).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _sources(module: str, found: set[str]) -> set[str]:
+    """Files of a module and of everything under ``gnnlib.sparse`` with compiled code that it names."""
+    members = vars(sys.modules[module])
+    if members["__file__"] in found:
+        return found
+    found.add(members["__file__"])
+    for value in list(members.values()):
+        named = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+        if isinstance(named, str) and (named.startswith(_BLOCKS) or isinstance(value, Dispatcher)):
+            _sources(named, found)
+    return found
 
 
 class Launcher:
@@ -77,7 +94,7 @@ class Launcher:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.name = function.__name__.strip("_")
-        mark = _fingerprint(function.__code__.co_filename)
+        mark = _fingerprint(function.__module__)
         self.serial = njit(cache=True)(_named(function, f"{self.name}_serial_{mark}"))
         self.parallel = njit(cache=True, parallel=True)(_named(function, f"{self.name}_parallel_{mark}"))
         Launcher.kernels.append(self)
