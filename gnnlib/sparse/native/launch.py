@@ -124,9 +124,25 @@ class Launcher:
             )
 
 
+def variant(*key: Any) -> Callable[[Callable[..., Any]], Any]:
+    """``njit`` for a function that a factory makes, whose name shall tell ``key``.
+
+    Symbols of compiled code are made of names and argument types. Two variants of one name, compiled in two
+    processes, could get the same symbol, and a third process that loads both from the disk cache would then
+    run one in place of the other.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        return njit(_named(function, "_".join([function.__qualname__.split(".")[0], *map(str, key)])))
+
+    return decorate
+
+
 def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """A copy under another name: numba's disk cache tells functions apart by name and line only."""
-    copy = types.FunctionType(function.__code__, function.__globals__, name, function.__defaults__)
+    copy = types.FunctionType(
+        function.__code__, function.__globals__, name, function.__defaults__, function.__closure__
+    )
     copy.__qualname__, copy.__module__, copy.__doc__ = name, function.__module__, function.__doc__
     return copy
 

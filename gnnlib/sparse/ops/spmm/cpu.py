@@ -8,7 +8,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import tile
-from gnnlib.sparse.native.launch import Launcher, array, optional
+from gnnlib.sparse.native.launch import Launcher, array, optional, variant
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
@@ -21,7 +21,7 @@ def _tile_pass(count):
     """
     lines = max(count * tile.VECTOR_BYTES // tile.CACHE_LINE, 1)
 
-    @njit
+    @variant(count)
     def run(first, last, indices, weight, x, row_scale, col_scale, out, lo, hi, head, f):
         end = indices.size - 1
         one = x.dtype.type(1)

@@ -11,7 +11,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import tile
-from gnnlib.sparse.native.launch import Launcher, array, num_threads, optional
+from gnnlib.sparse.native.launch import Launcher, array, num_threads, optional, variant
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
@@ -23,7 +23,7 @@ MANY = 64
 def _tile_pass(count):
     lines = max(count * tile.VECTOR_BYTES // tile.CACHE_LINE, 1)
 
-    @njit
+    @variant(count)
     def run(first, last, indices, weight, x, sign, out, arg, lo, hi, head, f):
         end = indices.size - 1
         step = tile.CACHE_LINE // x.itemsize
