@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import tile
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
@@ -152,7 +152,7 @@ def spmm(
 ) -> Tensor:
     dtype = accumulate_dtype(x.dtype)
     num_rows, (num_cols, heads, depth) = indptr.shape[0] - 1, x.shape
-    out = torch.empty(num_rows, heads * depth, dtype=dtype)
+    out = empty(num_rows, heads * depth, dtype=dtype)
     offsets = array(indptr)
     hub = hub_pieces(offsets, indices.shape[0])
     _spmm_launch(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gnnlib.sparse.native import tile
 from gnnlib.sparse.native.launch import Launcher, array, num_threads, optional, variant
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
@@ -137,8 +138,8 @@ def spmm_arg(
     dtype = accumulate_dtype(x.dtype)
     num_rows, (num_cols, heads, depth) = indptr.shape[0] - 1, x.shape
     width = heads * depth
-    out = torch.empty(num_rows, width, dtype=dtype)
-    arg = torch.empty(num_rows, width, dtype=torch.int32)
+    out = empty(num_rows, width, dtype=dtype)
+    arg = empty(num_rows, width, dtype=torch.int32)
     values, offsets = array(x.reshape(num_cols, width), dtype), array(indptr)
     hub = hub_pieces(offsets, indices.shape[0])
     _spmm_arg_launch(
@@ -199,7 +200,7 @@ def arg_scatter(
     dtype = accumulate_dtype(grad.dtype)
     num_rows, heads, depth = grad.shape
     width = heads * depth
-    out = torch.zeros(num_cols, width, dtype=dtype)
+    out = empty(num_cols, width, dtype=dtype).zero_()
     if grad.numel() and num_cols:
         _arg_scatter_launch(
             grad.numel(),
