@@ -1,0 +1,45 @@
+"""Attention out of the other ops: the form that is differentiated twice, and by ``torch.func``."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.ops.edge_attention.dropout import keep_factor
+from gnnlib.sparse.ops.sddmm import sddmm_slots
+from gnnlib.sparse.ops.segment_softmax import segment_softmax
+from gnnlib.sparse.ops.spmm import weighted_sum
+
+
+def composed(
+    adj: CSR,
+    x_dst: Tensor,
+    x_src: Tensor,
+    value: Tensor,
+    att: Tensor | None,
+    edge: Tensor | None,
+    edge_map: Tensor | None,
+    seed: Tensor | None,
+    score: str,
+    factor: float,
+    dropout: float,
+) -> tuple[Tensor, Tensor]:
+    """Result ``[R, H, D]`` and attention weights ``[E, H]``; GATv2's score takes an array of E x H x D."""
+    if score == "gatv2":
+        z = sddmm_slots(adj, x_dst, x_src, "add")
+        if edge is not None and edge_map is not None:
+            z = z + torch.einsum("ek,khd->ehd", edge, edge_map)
+        assert att is not None
+        s = (F.leaky_relu(z, factor) * att).sum(-1)
+    elif score == "dot":
+        s = factor * sddmm_slots(adj, x_dst, x_src, "dot")
+        s = s if edge is None else s + edge
+    else:
+        s = sddmm_slots(adj, x_dst.unsqueeze(1), x_src.unsqueeze(1), "add").squeeze(1)
+        s = F.leaky_relu(s if edge is None else s + edge, factor)
+    alpha = segment_softmax(s, adj.indptr)
+    if seed is not None:
+        alpha = alpha * keep_factor(seed, adj.num_edges, s.shape[1], dropout, s.dtype)
+    return weighted_sum(adj, value, alpha, None, None), alpha

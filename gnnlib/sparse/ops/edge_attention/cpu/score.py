@@ -1,0 +1,116 @@
+"""Compiled parts that the passes of attention share: the score of an edge, and whether dropout keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from gnnlib.sparse.native import tile, vector
+
+#: Edges taken through all steps together: their gathered rows are read again while they are in cache.
+CHUNK = 32
+#: Room after the scores of a row, for the last vector.
+PAD = 16
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(40)
+
+
+@njit(inline="always")
+def kept(seed, threshold, boost, e, h, heads):
+    """The factor of dropout for slot e and head h: 0, or ``boost``.
+
+    The splitmix64 generator at place e * heads + h + 1, so that any pass finds the same number again.
+    """
+    z = seed + np.uint64(e * heads + h + 1) * _GOLDEN
+    z = (z ^ (z >> _SHIFTS[0])) * _MIX1
+    z = (z ^ (z >> _SHIFTS[1])) * _MIX2
+    z = z ^ (z >> _SHIFTS[2])
+    return boost if (z >> _SHIFTS[3]) >= threshold else boost - boost
+
+
+@njit(inline="always")
+def additive(dst, i, src, j, att, edge, edge_map, e, factor, out, k):
+    """LeakyReLU(dst_i + src_j + edge_e) of each head, to column k of ``out``."""
+    for h in range(dst.shape[1]):
+        s = vector.at(dst, i, h) + vector.at(src, j, h)
+        if edge.size > 0:
+            s += vector.at(edge, e, h)
+        vector.put(out, h, k, s if s > 0 else factor * s)
+
+
+@njit(inline="always")
+def dot(dst, i, src, j, att, edge, edge_map, e, factor, out, k):
+    """factor <dst_i, src_j> + edge_e of each head, to column k of ``out``."""
+    heads = out.shape[0]
+    depth = dst.shape[1] // heads
+    lanes = tile.lanes(dst)
+    for h in range(heads):
+        f, stop = h * depth, h * depth + depth
+        wide = tile.zero(dst, 4)
+        while stop - f >= 4 * lanes:
+            wide = tile.multiply_add(wide, dst, i, src, j, f)
+            f += 4 * lanes
+        single = vector.fold(wide)
+        while stop - f >= lanes:
+            single = tile.multiply_add(single, dst, i, src, j, f)
+            f += lanes
+        s = vector.total(single)
+        for g in range(f, stop):
+            s += vector.at(dst, i, g) * vector.at(src, j, g)
+        s *= factor
+        if edge.size > 0:
+            s += vector.at(edge, e, h)
+        vector.put(out, h, k, s)
+
+
+@njit(inline="always")
+def gatv2(dst, i, src, j, att, edge, edge_map, e, factor, out, k):
+    """<att, LeakyReLU(dst_i + src_j + edge_e edge_map)> of each head, to column k of ``out``."""
+    heads = out.shape[0]
+    depth = dst.shape[1] // heads
+    lanes = tile.lanes(dst)
+    one = dst.dtype.type(1)
+    for h in range(heads):
+        f, stop = h * depth, h * depth + depth
+        wide = tile.zero(dst, 4)
+        while stop - f >= 4 * lanes:
+            z4 = tile.add(tile.load(one, dst, i, f, 4), src, j, f)
+            for c in range(edge.shape[1]):
+                z4 = tile.axpy(z4, vector.at(edge, e, c), edge_map, c, f)
+            wide = vector.plus(wide, vector.times(vector.leaky(z4, factor), att, 0, f), one)
+            f += 4 * lanes
+        single = vector.fold(wide)
+        while stop - f >= lanes:
+            z1 = tile.add(tile.load(one, dst, i, f, 1), src, j, f)
+            for c in range(edge.shape[1]):
+                z1 = tile.axpy(z1, vector.at(edge, e, c), edge_map, c, f)
+            single = vector.plus(single, vector.times(vector.leaky(z1, factor), att, 0, f), one)
+            f += lanes
+        s = vector.total(single)
+        for g in range(f, stop):
+            z = vector.at(dst, i, g) + vector.at(src, j, g)
+            for c in range(edge.shape[1]):
+                z += vector.at(edge, e, c) * vector.at(edge_map, c, g)
+            s += vector.at(att, 0, g) * (z if z > 0 else factor * z)
+        vector.put(out, h, k, s)
+
+
+@njit
+def join(hub, parts, whole):
+    """Add up the pieces of each hub row in order."""
+    for p in range(hub.shape[1]):
+        i = hub[0, p]
+        begins = p == 0 or hub[0, p - 1] != i
+        for f in range(whole.shape[1]):
+            if begins:
+                whole[i, f] = 0
+            whole[i, f] += parts[p, f]
+
+
+SCORES: dict[str, Callable[..., Any]] = {"additive": additive, "dot": dot, "gatv2": gatv2}
