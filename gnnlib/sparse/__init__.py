@@ -2,20 +2,34 @@
 
 from gnnlib.sparse.convert import as_csr
 from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.ops.common_neighbors import common_neighbors
+from gnnlib.sparse.ops.edge_attention import edge_attention
+from gnnlib.sparse.ops.edge_relu_sum import edge_relu_sum
+from gnnlib.sparse.ops.gated_sum import gated_sum
+from gnnlib.sparse.ops.multi_reduce import multi_reduce
+from gnnlib.sparse.ops.propagate import propagate
 from gnnlib.sparse.ops.scatter import scatter
 from gnnlib.sparse.ops.sddmm import sddmm
 from gnnlib.sparse.ops.segment_reduce import segment_reduce
 from gnnlib.sparse.ops.segment_softmax import segment_softmax
+from gnnlib.sparse.ops.spgemm import spgemm
 from gnnlib.sparse.ops.spmm import spmm
 from gnnlib.sparse.registry import use_backend
 
 __all__ = [
     "as_csr",
+    "common_neighbors",
     "CSR",
+    "edge_attention",
+    "edge_relu_sum",
+    "gated_sum",
+    "multi_reduce",
+    "propagate",
     "scatter",
     "sddmm",
     "segment_reduce",
     "segment_softmax",
+    "spgemm",
     "spmm",
     "use_backend",
 ]

@@ -95,11 +95,18 @@ def _eager(name: str, forward: Forward, setup: Setup, backward: Forward) -> Any:
 
     def run(ctx: Any, adj: Any, *args: Any) -> Any:
         ctx.adj = adj
-        output = forward(*args)
+        output = _owned(forward(*args))
         setup(ctx, args, output)
         return output
 
     return _function(name, forward=run, backward=lambda ctx, *grads: (None, *backward(ctx, *grads)))
+
+
+def _owned(output: Any) -> Any:
+    """The output without the mark of a view of a kernel's buffer, for which torch forbids writes in place."""
+    if isinstance(output, tuple):
+        return tuple(_owned(o) for o in output)
+    return output.data if isinstance(output, Tensor) and output._is_view() else output
 
 
 def _transformable(name: str, forward: Forward, setup: Setup, backward: Forward) -> Any:

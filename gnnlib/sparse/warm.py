@@ -11,13 +11,32 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gnnlib.sparse import as_csr, registry, scatter, sddmm, segment_reduce, segment_softmax, spmm
+from gnnlib.sparse import (
+    CSR,
+    as_csr,
+    common_neighbors,
+    edge_attention,
+    edge_relu_sum,
+    gated_sum,
+    multi_reduce,
+    propagate,
+    registry,
+    scatter,
+    sddmm,
+    segment_reduce,
+    segment_softmax,
+    spgemm,
+    spmm,
+)
+from gnnlib.sparse.ops.edge_attention import Score
+from gnnlib.sparse.ops.multi_reduce import Moment
 from gnnlib.sparse.ops.sddmm import EdgeOp
 from gnnlib.sparse.ops.spmm import Reduce
 
 #: Shorter types are summed in float32, by its kernels.
 _DTYPES = (torch.float32, torch.float64)
 _REDUCTIONS: tuple[Reduce, ...] = ("sum", "mean", "max", "min")
+_MOMENTS: tuple[Moment, ...] = ("sum", "mean", "max", "min", "var", "std")
 _EDGE_OPS: tuple[EdgeOp, ...] = ("dot", "add", "sub")
 _NODES, _EDGES, _HEADS, _WIDTH = 8, 24, 2, 5
 
@@ -34,6 +53,14 @@ class Warmed:
 def _differentiate(out: Tensor) -> None:
     if out.requires_grad:
         out.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def _attend(adj: CSR, score: Score, leaf: Callable[..., Tensor]) -> Tensor:
+    wide, value = (_HEADS,) if score == "additive" else (_HEADS, _WIDTH), leaf(_NODES, _HEADS, _WIDTH)
+    ends = leaf(_NODES, *wide), leaf(_NODES, *wide)
+    if score == "gatv2":
+        return edge_attention(adj, *ends, score=score, att=leaf(_HEADS, _WIDTH))
+    return edge_attention(adj, *ends, value, score)
 
 
 def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
@@ -58,12 +85,32 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     for op, h in itertools.product(_EDGE_OPS, (0, _HEADS)):
         target, source = leaf(_NODES, *heads(h), _WIDTH), leaf(_NODES, *heads(h), _WIDTH)
         yield f"sddmm {op}", partial(sddmm, adj, target, source, op)
+    for form in ("additive", "dot", "gatv2"):
+        yield "edge_attention", partial(_attend, adj, form, leaf)
+    for edges in ((), (leaf(_EDGES, 2), leaf(2, _WIDTH), leaf(2, _WIDTH))):
+        kqv = [leaf(_NODES, _WIDTH) for _ in range(3)]
+        yield "gated_sum", partial(gated_sum, adj, *kqv, *edges)
+    for k, width in ((0, 0), (0, _WIDTH), (2, _WIDTH)):
+        rows = leaf(_NODES, _WIDTH)
+        more: dict[str, Tensor] = {"edge": leaf(_EDGES, k or width)} if width else {}
+        more |= {"edge_map": leaf(k, width)} if k else {}
+        yield "edge_relu_sum", partial(edge_relu_sum, adj, rows, **more)
+        yield "multi_reduce", partial(multi_reduce, adj, rows, _MOMENTS, **more)
     for h in (0, _HEADS):
         yield "segment_softmax", partial(segment_softmax, leaf(_EDGES, *heads(h)), adj.indptr)
         for reduce in _REDUCTIONS:
             src = leaf(_EDGES, *heads(h))
             yield f"segment_reduce {reduce}", partial(segment_reduce, src, adj.indptr, reduce)
             yield f"scatter {reduce}", partial(scatter, src, edge_index[1], _NODES, reduce)
+    for w, every in itertools.product((None, leaf(_EDGES)), (False, True)):
+        yield "propagate", partial(propagate, adj, leaf(_NODES, _WIDTH), 2, weight=w, every=every)
+
+    def product(a: Tensor, b: Tensor) -> Tensor:
+        value = spgemm(adj.with_value(a), adj.with_value(b)).value
+        return adj.indptr if value is None else value
+
+    yield "spgemm", partial(product, leaf(_EDGES), leaf(_EDGES))
+    yield "common_neighbors", lambda: common_neighbors(adj, edge_index).indptr
 
 
 def warm(

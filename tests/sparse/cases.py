@@ -1,7 +1,8 @@
 """One table of cases: what each op is called with, how, and what must come out.
 
-A case names its floating inputs by shape letters: R targets, C sources, E edges, H heads, F features. Adding
-a line here puts the op through equality, gradients, dtypes, strides, NaN, bits and threads.
+A case names its floating inputs by shape letters: R targets, C sources, E edges, H heads, F features,
+K edge features. Adding a line here puts the op through equality, gradients, dtypes, strides, NaN, bits and
+threads.
 """
 
 from __future__ import annotations
@@ -14,12 +15,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnnlib.sparse import scatter, sddmm, segment_reduce, segment_softmax, spmm
+from gnnlib.sparse import (
+    as_csr,
+    edge_attention,
+    edge_relu_sum,
+    gated_sum,
+    multi_reduce,
+    propagate,
+    scatter,
+    sddmm,
+    segment_reduce,
+    segment_softmax,
+    spmm,
+)
 from tests.sparse import oracle
 from tests.sparse.graphs import Graph
 
 REDUCTIONS = ("sum", "mean", "max", "min")
 HEADS = 2
+EDGE_DIM = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +61,8 @@ class Case:
         """Fresh random inputs, seeded by nothing but their shapes."""
         generator = torch.Generator().manual_seed(len(self.name))
         sizes = {"R": graph.num_rows, "C": graph.num_cols, "E": graph.num_edges, "H": HEADS, "F": width}
+        sizes["K"] = EDGE_DIM
+        sizes["N"] = max(graph.num_rows, graph.num_cols)
         make = torch.rand if positive else torch.randn
         return [
             make([sizes[letter] for letter in shape], generator=generator, dtype=torch.float64).to(dtype)
@@ -141,7 +157,136 @@ def _scatter_cases() -> Iterator[Case]:
         )
 
 
-CASES = [*_spmm_cases(), *_sddmm_cases(), *_segment_cases(), *_scatter_cases()]
+def _gated_cases() -> Iterator[Case]:
+    for name, extra in (("plain", ()), ("edge", ("EK", "KF", "KF"))):
+        yield Case(
+            f"gated_sum-{name}",
+            "gated_sum",
+            ("RF", "CF", "CF", *extra),
+            lambda graph, adj, *t: gated_sum(adj, *t),
+            oracle.gated_sum,
+        )
+
+
+def _propagate(name: str, steps: int, weighted: bool = False, scaled: bool = False, **options: Any) -> Case:
+    """K steps need one set of nodes: N, the larger of both sets. The scales are constants."""
+
+    def given(graph: Graph, x: Tensor, weight: Tensor | None = None) -> dict[str, Any]:
+        source, target = graph.edge_index
+        scales: dict[str, Any] = {}
+        if scaled:
+            scales["row_scale"] = 1 / (1 + target.bincount(minlength=x.shape[0])).to(x.dtype)
+            scales["col_scale"] = 2 / (1 + source.bincount(minlength=x.shape[0])).to(x.dtype)
+        return {"weight": weight, **scales, **options}
+
+    return Case(
+        f"propagate-{name}",
+        "propagate",
+        ("NF", "E") if weighted else ("NF",),
+        lambda graph, adj, *t: propagate(
+            as_csr(graph.edge_index, t[0].shape[0]), t[0], steps, **given(graph, *t)
+        ),
+        lambda graph, *t: oracle.propagate(graph, t[0], steps, **given(graph, *t)),
+    )
+
+
+def _propagate_cases() -> Iterator[Case]:
+    yield _propagate("none", 0, restart=0.2)
+    yield _propagate("power", 2)
+    yield _propagate("restart", 3, restart=0.2)
+    yield _propagate("sum", 3, scaled=True, restart=1.0, decay=1.0)
+    yield _propagate("weight", 2, weighted=True, restart=0.2)
+    yield _propagate("weight-scaled", 3, weighted=True, scaled=True, restart=0.2)
+    yield _propagate("every", 3, scaled=True, restart=0.2, every=True)
+    yield _propagate("every-weight", 2, weighted=True, every=True)
+
+
+ALL_MOMENTS = ("sum", "mean", "max", "min", "var", "std")
+#: What comes with x: edge features as wide as x, narrow ones with their map, a term of the target.
+_MESSAGES = {
+    "plain": ("CF",),
+    "edge": ("CF", "EF"),
+    "map": ("CF", "EK", "KF"),
+    "target": ("CF", "RF"),
+    "map-target-heads": ("CHF", "EK", "KHF", "RHF"),
+    "edge-target-heads": ("CHF", "EHF", "RHF"),
+}
+
+
+def _parts(form: str, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    names = ["x"]
+    names += ["edge"] if "edge" in form else ["edge", "edge_map"] if "map" in form else []
+    names += ["target"] if "target" in form else []
+    return dict(zip(names, inputs, strict=True))
+
+
+def _multi(name: str, form: str, names: tuple[Any, ...]) -> Case:
+    return Case(
+        f"multi_reduce-{name}-{form}",
+        "multi_reduce",
+        _MESSAGES[form],
+        lambda graph, adj, *t: multi_reduce(adj, reduces=names, **_parts(form, t)),
+        lambda graph, *t: oracle.multi_reduce(graph, names, **_parts(form, t)),
+        "max" if {"max", "min"} & set(names) else "sum",
+    )
+
+
+def _message_cases() -> Iterator[Case]:
+    for form in _MESSAGES:
+        yield _multi("all", form, ALL_MOMENTS)
+    yield _multi("pna", "plain", ("mean", "min", "max", "std"))
+    yield _multi("pna", "target", ("mean", "min", "max", "std"))
+    yield _multi("spread", "map", ("std",))
+    yield _multi("spread", "target", ("min", "var"))
+    yield _multi("sums", "plain", ("mean", "sum"))
+    yield _multi("extremes", "edge", ("min", "max"))
+    for form in ("plain", "edge", "map"):
+        yield Case(
+            f"edge_relu_sum-{form}",
+            "edge_relu_sum",
+            _MESSAGES[form],
+            lambda graph, adj, *t, form=form: edge_relu_sum(adj, **_parts(form, t)),
+            lambda graph, *t, form=form: oracle.edge_relu_sum(graph, **_parts(form, t)),
+        )
+
+
+_ATTENTION = {  # shapes without and with an edge term, in the order of the arguments
+    "additive": (("RH", "CH", "CHF"), ("EH",)),
+    "dot": (("RHF", "CHF", "CHF"), ("EH",)),
+    "gatv2": (("RHF", "CHF", "HF"), ("EF", "FHF")),
+}
+
+
+def _attention(score: Any, terms: tuple[str, ...]) -> Case:
+    names = ("x_dst", "x_src", "att" if score == "gatv2" else "value", "edge", "edge_map")
+
+    def run(graph: Graph, adj: Any, *inputs: Tensor) -> Tensor:
+        return edge_attention(adj, score=score, scale=0.3, **dict(zip(names, inputs, strict=False)))
+
+    def expect(graph: Graph, *inputs: Tensor) -> Tensor:
+        given = {"value": inputs[1], **dict(zip(names, inputs, strict=False))}
+        return oracle.attention(graph, score, **given, factor=0.3 if score == "dot" else 0.2)
+
+    name = f"edge_attention-{score}{'-edge' if terms else ''}"
+    return Case(name, "edge_attention", _ATTENTION[score][0] + terms, run, expect)
+
+
+def _attention_cases() -> Iterator[Case]:
+    for score, (_, terms) in _ATTENTION.items():
+        yield _attention(score, ())
+        yield _attention(score, terms)
+
+
+CASES = [
+    *_spmm_cases(),
+    *_sddmm_cases(),
+    *_attention_cases(),
+    *_segment_cases(),
+    *_scatter_cases(),
+    *_gated_cases(),
+    *_message_cases(),
+    *_propagate_cases(),
+]
 BY_NAME = {case.name: case for case in CASES}
 
 #: A few cases that together run every kernel, forward and backward, for what costs too much to do with all.
@@ -155,11 +300,23 @@ SOME = [
         "spmm-min-plain",
         "sddmm-dot-F",
         "sddmm-sub-HF",
+        "edge_attention-additive-edge",
+        "edge_attention-dot",
+        "edge_attention-gatv2-edge",
         "segment_softmax-EH",
         "segment_reduce-mean-EHF",
         "segment_reduce-max-E",
         "scatter-sum-HEF",
         "scatter-min-E",
+        "propagate-weight",
+        "propagate-every",
+        "gated_sum-plain",
+        "gated_sum-edge",
+        "multi_reduce-pna-plain",
+        "multi_reduce-all-map",
+        "multi_reduce-all-edge",
+        "edge_relu_sum-map",
+        "edge_relu_sum-edge",
     )
 ]
 

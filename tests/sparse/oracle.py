@@ -28,11 +28,24 @@ def _first_extreme(values: Tensor, largest: bool) -> Tensor:
     return values.gather(0, torch.as_tensor(first)[None])[0]
 
 
+def _variance(values: Tensor) -> Tensor:
+    return (values - values.mean(0)).square().mean(0)
+
+
+def _deviation(values: Tensor) -> Tensor:
+    """0 and flat where the variance is at most 1e-5, as in PyG."""
+    var = _variance(values)
+    flat = var <= 1e-5
+    return torch.where(flat, 0, torch.where(flat, 1, var).sqrt())
+
+
 _REDUCE: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": lambda v: v.sum(0),
     "mean": lambda v: v.sum(0) / v.shape[0],
     "max": lambda v: _first_extreme(v, True),
     "min": lambda v: _first_extreme(v, False),
+    "var": lambda v: _variance(v),
+    "std": lambda v: _deviation(v),
 }
 
 
@@ -84,3 +97,100 @@ def _softmax(score: Tensor) -> Tensor:
     value = (score - torch.where(top == -torch.inf, 0, top)).exp()
     total = value.sum(0)
     return value / torch.where(total == 0, 1, total)
+
+
+def gated_sum(
+    graph: Graph,
+    k: Tensor,
+    q: Tensor,
+    v: Tensor,
+    edge: Tensor | None = None,
+    gate_map: Tensor | None = None,
+    value_map: Tensor | None = None,
+) -> Tensor:
+    source, target = graph.edge_index
+    z, message = k[target] + q[source], v[source]
+    if edge is not None and gate_map is not None and value_map is not None:
+        z, message = z + edge @ gate_map, message + edge @ value_map
+    return reduce(target, graph.num_rows, z.sigmoid() * message, "sum")
+
+
+def propagate(
+    graph: Graph,
+    x: Tensor,
+    steps: int,
+    weight: Tensor | None = None,
+    row_scale: Tensor | None = None,
+    col_scale: Tensor | None = None,
+    restart: float = 0.0,
+    decay: float | None = None,
+    every: bool = False,
+) -> Tensor:
+    n = x.shape[0]
+    square = Graph(graph.name, graph.edge_index, n, n)
+    decay = 1 - restart if decay is None else decay
+    hops = [x]
+    for _ in range(steps):
+        step = spmm(square, hops[-1], weight, "sum", row_scale, col_scale)
+        hops.append(decay * step + restart * x if restart else decay * step)
+    return torch.stack(hops) if every else hops[-1]
+
+
+def _messages(graph: Graph, x: Tensor, edge: Tensor | None, edge_map: Tensor | None) -> Tensor:
+    message = x[graph.edge_index[0]]
+    if edge is None:
+        return message
+    return message + (edge if edge_map is None else torch.tensordot(edge, edge_map, 1))
+
+
+def multi_reduce(
+    graph: Graph,
+    names: tuple[str, ...],
+    x: Tensor,
+    edge: Tensor | None = None,
+    edge_map: Tensor | None = None,
+    target: Tensor | None = None,
+) -> Tensor:
+    message, index = _messages(graph, x, edge, edge_map), graph.edge_index[1]
+    out = [reduce(index, graph.num_rows, message, name) for name in names]
+    if target is not None:
+        count = torch.as_tensor(np.bincount(index.numpy(), minlength=graph.num_rows))
+        count = count.reshape(-1, *[1] * (x.dim() - 1))
+        shift = torch.where(count > 0, target, 0)
+        times = {"sum": count.clamp(min=1), "mean": 1, "max": 1, "min": 1}
+        out = [o + times[n] * shift if n in times else o for n, o in zip(names, out, strict=True)]
+    return torch.stack(out, dim=1)
+
+
+def edge_relu_sum(
+    graph: Graph, x: Tensor, edge: Tensor | None = None, edge_map: Tensor | None = None
+) -> Tensor:
+    return reduce(graph.edge_index[1], graph.num_rows, _messages(graph, x, edge, edge_map).relu(), "sum")
+
+
+def attention(
+    graph: Graph,
+    score: str,
+    x_dst: Tensor,
+    x_src: Tensor,
+    value: Tensor,
+    att: Tensor | None = None,
+    edge: Tensor | None = None,
+    edge_map: Tensor | None = None,
+    factor: float = 0.2,
+) -> Tensor:
+    """Attention edge by edge; ``factor`` is the slope, or the scale of the dot product."""
+    source, target = graph.edge_index
+    a, b = x_dst[target], x_src[source]
+    if score == "dot":
+        s = factor * (a * b).sum(-1)
+    else:
+        s = a + b
+    if edge is not None:
+        s = s + (edge if edge_map is None else torch.einsum("ek,khd->ehd", edge, edge_map))
+    if score != "dot":
+        s = torch.where(s > 0, s, factor * s)
+    if att is not None:
+        s = (s * att).sum(-1)
+    message = softmax(graph, s)[:, :, None] * value[source]
+    return reduce(target, graph.num_rows, message, "sum")

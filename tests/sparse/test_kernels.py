@@ -140,6 +140,63 @@ def test_scatter(kernel: Kernel, index_type: torch.dtype, reduce: str) -> None:
         assert torch.equal(arg, first_winner(g, s, reduce == "max"))
 
 
+@both_types("propagate")
+@pytest.mark.parametrize("every", [False, True])
+def test_propagate(kernel: Kernel, index_type: torch.dtype, every: bool) -> None:
+    g, indices = SORTED, SORTED.adj.indices.to(index_type)
+    x, w, r, c = (normal(n, *t) for n, t in ((37, (9,)), (g.num_edges, ()), (37, ()), (37, ())))
+    out = kernel.fn(g.adj.indptr, indices, w, x, r, c, 3, 0.8, 0.2, every)
+    exact = [t.double() for t in (x, w, r, c)]
+    assert_close(out, oracle.propagate(g, exact[0], 3, *exact[1:], 0.2, 0.8, every))
+
+
+@both_types("propagate_inject")
+def test_propagate_inject(kernel: Kernel, index_type: torch.dtype) -> None:
+    g, indices = SORTED, SORTED.adj.indices.to(index_type)
+    sources, w, r, c = normal(4, 37, 9), normal(g.num_edges), normal(37), normal(37)
+    out = kernel.fn(g.adj.indptr, indices, w, sources, r, c, 0.8)
+    wanted = [sources[0].double()]
+    for own in sources[1:].double():
+        step = oracle.spmm(g, wanted[-1], w.double(), "sum", r.double(), c.double())
+        wanted.append(0.8 * step + own)
+    assert_close(out, torch.stack(wanted))
+
+
+@both_types("spgemm_pattern")
+def test_spgemm(kernel: Kernel, index_type: torch.dtype) -> None:
+    """Places, values at them, and the sampled product, which is their adjoint."""
+    a, b = SORTED.adj, SORTED.adj.transposed.slot_order
+    values, sampled = (
+        next(k for k in registry.load(op) if k.backend == kernel.backend)
+        for op in ("spgemm_values", "spgemm_sampled")
+    )
+    left, right = ((m.indptr, m.indices.to(index_type)) for m in (a, b))
+    u, v = normal(a.num_edges), normal(b.num_edges)
+    indptr, indices = kernel.fn(*left, *right, 37)
+    c = CSR(indptr, indices, 37)
+    product = values.fn(*left, u, *right, v, indptr, indices.to(index_type), 37)
+    dense = a.to_dense(u.double()) @ b.to_dense(v.double())
+    assert_close(c.to_dense(product), dense)
+    g = normal(c.num_edges)
+    found = sampled.fn(*left, indptr, indices.to(index_type), g, *right, v, 37)
+    wanted = c.to_dense(g.double()) @ b.to_dense(v.double()).t()
+    assert_close(found, wanted[a.rows, a.indices.long()])
+
+
+@both_types("common_neighbors")
+def test_common_neighbors(kernel: Kernel, index_type: torch.dtype) -> None:
+    """Rows of sorted and unique columns, long enough for blocks, searches and bits."""
+    rows = [list(range(0, 400, 2)), list(range(0, 400, 3)), [7, 8, 12], [], list(range(398))]
+    indptr = torch.tensor([0, *(len(r) for r in rows)]).cumsum(0)
+    indices = torch.tensor([j for r in rows for j in r], dtype=index_type)
+    pairs = torch.cartesian_prod(torch.arange(5), torch.arange(5)).t().contiguous()
+    out_indptr, out_indices = kernel.fn(indptr, indices, pairs, 400)
+    assert out_indices.dtype == index_type
+    for p, (u, v) in enumerate(pairs.t().tolist()):
+        found = out_indices[out_indptr[p] : out_indptr[p + 1]].tolist()
+        assert found == sorted(set(rows[u]) & set(rows[v]))
+
+
 @kernels("coo_to_csr")
 @pytest.mark.parametrize("graph", ZOO, ids=repr)
 def test_coo_to_csr(kernel: Kernel, graph: Graph) -> None:
@@ -190,11 +247,12 @@ def calls() -> dict[str, tuple[Callable[[Tensor], tuple[Any, ...]], bool]]:
         "segment_softmax": (lambda i: (p, src[: len(i)]), True),
         "segment_reduce": (lambda i: (p, src[: len(i)], "max"), False),
         "csr_transpose": (lambda i: (p, i, g.num_cols), True),
+        "propagate": (lambda i: (p, i, w[: len(i), 0], x[:, 0], None, None, 2, 0.8, 0.2, False), False),
     }
 
 
 @pytest.mark.parametrize(
-    "op", ["spmm", "spmm_arg", "sddmm", "segment_softmax", "segment_reduce", "csr_transpose"]
+    "op", ["spmm", "spmm_arg", "sddmm", "segment_softmax", "segment_reduce", "csr_transpose", "propagate"]
 )
 def test_spare_slots_belong_to_no_row(op: str) -> None:
     args, by_slot = calls()[op]

@@ -107,8 +107,8 @@ def test_products_in_short_types_tie_only_when_equal(dtype: torch.dtype, backend
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, *SHORT], ids=str)
 def test_empty_segments_are_zero(dtype: torch.dtype, backend: str) -> None:
     for case in CASES:
-        if case.op in ("sddmm", "segment_softmax"):
-            continue
+        if case.op not in ("spmm", "segment_reduce", "scatter"):
+            continue  # others make a finite number, or none, of -inf
         for graph in ZOO:
             inputs = [torch.full_like(t, -torch.inf) for t in case.inputs(graph, dtype)]
             inputs[1:] = [torch.ones_like(t) for t in inputs[1:]]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnnlib.sparse import CSR, as_csr, scatter, sddmm, segment_reduce, segment_softmax, spmm
+from gnnlib.sparse import CSR, as_csr, edge_attention, scatter, sddmm, segment_reduce, segment_softmax, spmm
 from tests.sparse.graphs import MIXED, TINY, Graph
 from tests.tolerances import assert_close
 
@@ -38,6 +38,8 @@ def samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
     r, c = torch.rand(g.num_rows, dtype=torch.float64), torch.rand(g.num_cols, dtype=torch.float64)
     arg = ops.spmm_arg(p, i, w, x, True)[1]
     src = leaf(g.num_edges, 3)
+    maps = leaf(2, 3), leaf(2, 3)
+    ends = tuple(t.detach().contiguous() for t in (grad[:, 0], x[:, 0], x[:, 1], grad[:, 1]))
     return {
         "edge_index_to_csr": [(g.edge_index, g.num_rows, g.num_cols)],
         "coo_to_csr": [(row, col, g.num_rows, g.num_cols)],
@@ -51,7 +53,106 @@ def samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         "segment_reduce": [(p, src, "mean"), (p, src, "max")],
         "expand_rows": [(p, leaf(g.num_rows, 3), g.num_edges)],
         "scatter": [(row, src, g.num_rows, "sum"), (row, src, g.num_rows, "min")],
+        "gated_sum": [
+            (p, i, grad[:, 0], x[:, 0], x[:, 1], None, None, None, True),
+            (p, i, grad[:, 0], x[:, 0], x[:, 1], w, *maps, False),
+        ],
+        "gated_sum_back": [
+            (*adj.transposed.arrays, adj.transpose_perm, *ends, None, None, None),
+            (*adj.transposed.arrays, adj.transpose_perm, *ends, w.detach(), *(m.detach() for m in maps)),
+        ],
+        "gated_sum_edge": [(p, i, *ends, w.detach(), *(m.detach() for m in maps))],
         "gather_rows": [(row, leaf(g.num_rows, 3))],
+        **attention_samples(g),
+        **message_samples(g),
+        **propagate_samples(g),
+        **integer_samples(g),
+    }
+
+
+def attention_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
+    """Each score, with the weights or without; the gradient for the first."""
+    adj = g.adj
+
+    def leaf(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64).requires_grad_()
+
+    r, c, e, seed = g.num_rows, g.num_cols, g.num_edges, torch.tensor([3])
+    a, b, v = leaf(r, 2), leaf(c, 2), leaf(c, 2, 3)
+    q, k = leaf(r, 2, 3), leaf(c, 2, 3)
+    att, term, edge, by = leaf(2, 3), leaf(e, 2), leaf(e, 4), leaf(4, 2, 3)
+    forward = [
+        (*adj.arrays, a, b, v, None, term, None, seed, "additive", 0.2, 0.3, True),
+        (*adj.arrays, q, k, v, None, None, None, None, "dot", 0.5, 0.0, False),
+        (*adj.arrays, q, k, k, att, edge, by, None, "gatv2", 0.2, 0.0, False),
+    ]
+    ends = (*adj.arrays, *adj.transposed.arrays, adj.transpose_perm)
+    found = []
+    for args in forward:
+        plain = [t.detach() if isinstance(t, Tensor) else t for t in args]
+        out, lse, alpha = ops.edge_attention(*plain)
+        grad_alpha = torch.randn_like(alpha) if args[-1] else None
+        found.append((*ends, *plain[2:9], lse, torch.randn_like(lse), torch.randn_like(out), grad_alpha,
+                      *args[9:12]))  # fmt: skip
+    return {"edge_attention": forward, "edge_attention_grad": found}
+
+
+def message_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
+    """Several reductions and the rectified sum, with each kind of edge features."""
+    adj, every = g.adj, "sum,mean,max,min,var,std"
+    ends = (*adj.arrays, *adj.transposed.arrays, adj.transpose_perm)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64)
+
+    x, t = draw(g.num_cols, 3), draw(g.num_rows, 3)
+    found: dict[str, list[tuple[Any, ...]]] = {
+        name: [] for name in ("multi_reduce", "multi_reduce_grad", "edge_relu_sum", "edge_relu_sum_grad")
+    }
+    for edge, edge_map in ((None, None), (draw(g.num_edges, 3), None), (draw(g.num_edges, 2), draw(2, 3))):
+        message = (x, edge, edge_map, adj.perm)
+        held = [m.requires_grad_() if m is not None and m.is_floating_point() else m for m in
+                [None if m is None else m.clone() for m in message]]  # fmt: skip
+        found["edge_relu_sum"].append((*adj.arrays, *held))
+        need = [True, edge is not None, edge_map is not None]
+        found["edge_relu_sum_grad"].append((*ends, *message, t, need))
+        for names, own in ((every, t), ("std,min", None), ("sum", None)):
+            found["multi_reduce"].append((*adj.arrays, *held, own, names))
+            out = ops.multi_reduce(*adj.arrays, *message, own, names)
+            grad = torch.randn_like(out[0])
+            found["multi_reduce_grad"].append(
+                (*ends, *message, own, grad, *out, names, [*need, own is not None])
+            )
+    return found
+
+
+def propagate_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
+    n = max(g.num_rows, g.num_cols)
+    p, i = as_csr(g.edge_index, n).arrays
+    x, hops, w, r = (
+        torch.rand(s, dtype=torch.float64).requires_grad_() for s in ((n, 3), (3, n, 3), (g.num_edges,), (n,))
+    )
+    r = r.detach()
+    return {
+        "propagate": [(p, i, w, x, r, r, 2, 0.8, 0.2, True), (p, i, None, x, None, None, 2, 1.0, 0.0, False)],
+        "propagate_inject": [(p, i, w, hops, r, r, 0.8), (p, i, None, hops, None, None, 0.8)],
+    }
+
+
+def integer_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
+    """The sparse product of the graph and its transpose, and common neighbours."""
+    adj, back = g.adj, g.adj.transposed
+    c = ops.spgemm_pattern(*adj.arrays, *back.arrays, g.num_rows)
+    u, v, w = (
+        torch.rand(n, dtype=torch.float64).requires_grad_() for n in (g.num_edges,) * 2 + (c[1].numel(),)
+    )
+    pairs = torch.arange(2 * (g.num_rows // 2)).view(2, -1)
+    return {
+        "spgemm_pattern": [(*adj.arrays, *back.arrays, g.num_rows)],
+        "spgemm_values": [(*adj.arrays, u, *back.arrays, v, *c, g.num_rows)],
+        "spgemm_sampled": [(*adj.arrays, *c, w, *back.arrays, v, g.num_rows)],
+        "sorted_rows": [(*adj.arrays, g.num_cols)],
+        "common_neighbors": [(*ops.sorted_rows(*adj.arrays, g.num_cols), pairs, g.num_cols)],
     }
 
 
@@ -93,6 +194,16 @@ def attention(adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
     return [spmm(csr, x, alpha), segment_reduce(csr.to_slots(sddmm(csr, x, x, "add")), csr.indptr, "max")]
 
 
+def fused_attention(adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
+    csr, wide = as_csr(adj, x.shape[0]), x[:, None]
+    found = [
+        edge_attention(csr, x[:, :1], x[:, 1:2], wide),
+        edge_attention(csr, wide, wide, wide, "dot", edge=w[:, None]),
+        edge_attention(csr, wide, wide, score="gatv2", att=wide[0].detach()),
+    ]
+    return [t.flatten(1) for t in found]
+
+
 def scattered(adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
     source, target = adj.edge_index if isinstance(adj, CSR) else adj
     message = x[source] * w[:, None]
@@ -116,7 +227,7 @@ def looped(adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:
     return out
 
 
-FUNCTIONS = (all_spmm, attention, scattered, looped)
+FUNCTIONS = (all_spmm, attention, fused_attention, scattered, looped)
 
 
 def step(f: Callable[..., list[Tensor]], adj: Any, x: Tensor, w: Tensor) -> list[Tensor]:

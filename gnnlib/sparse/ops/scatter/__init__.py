@@ -58,6 +58,12 @@ def scatter_rows(index: Tensor, src: Tensor, num_rows: int, reduce: str) -> Tens
     return out
 
 
+def gather_rows(index: Tensor, x: Tensor) -> Tensor:
+    """Rows of x by an index in range: ``[E]``, ``[N, F]`` -> ``[E, F]``; the adjoint of the scatter sum."""
+    out: Tensor = _gather(index, x)
+    return out
+
+
 def _check(src: Tensor, index: Tensor, reduce: str, dim: int) -> int:
     if reduce not in REDUCTIONS:
         raise ValueError(f"scatter: reduce={reduce!r} is unknown; choose one of {', '.join(REDUCTIONS)}")
