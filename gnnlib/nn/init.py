@@ -28,6 +28,10 @@ def zeros(value: Tensor | None) -> None:
 
 def reset(module: Any) -> None:
     """Give a module, or each of its parts that can, fresh parameters."""
+    if isinstance(module, nn.MultiheadAttention):  # its own method leaves the output map as it is
+        module.out_proj.reset_parameters()
+        module._reset_parameters()
+        return
     if hasattr(module, "reset_parameters"):
         module.reset_parameters()
         return

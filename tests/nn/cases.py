@@ -12,14 +12,37 @@ from torch import Tensor, nn
 from gnnlib.nn import (
     APPNP,
     MLP,
+    ARMAConv,
+    ChebConv,
+    ClusterGCNConv,
+    ECConv,
+    EdgeConv,
+    FAConv,
+    FastRGCNConv,
     GATConv,
+    GatedGraphConv,
+    GATv2Conv,
+    GCN2Conv,
     GCNConv,
+    GENConv,
     GINConv,
+    GINEConv,
     GraphConv,
+    HypergraphConv,
     JumpingKnowledge,
+    LGConv,
     Linear,
+    MixHopConv,
+    NNConv,
+    PNAConv,
+    ResGatedGraphConv,
+    RGCNConv,
     SAGEConv,
     SGConv,
+    SSGConv,
+    SuperGATConv,
+    TAGConv,
+    TransformerConv,
 )
 
 F_IN, F_OUT = 7, 5
@@ -37,6 +60,28 @@ def on_nodes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 
 def on_layers(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     out: Tensor = layer([x, 2 * x.tanh(), x.square()])
+    return out
+
+
+def on_initial(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, x.sin(), edge_index)
+    return out
+
+
+def on_relations(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, edge_index, torch.arange(edge_index.size(1)) % 3)
+    return out
+
+
+def on_edge_attr(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    place = torch.arange(edge_index.size(1)) % 60  # each graph of a batch has 60 edges
+    edge_attr = torch.stack([place.sin(), (2 * place).cos()], dim=1).to(x.dtype)
+    out: Tensor = layer(x, edge_index, edge_attr)
+    return out
+
+
+def on_hyperedges(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, edge_index)  # the targets are hyperedges, of which every node number may be one
     return out
 
 
@@ -60,22 +105,95 @@ def _mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(F_IN, 6), nn.Tanh(), nn.Linear(6, F_OUT))
 
 
+def _edge_network() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, F_IN * F_OUT))
+
+
+#: In-degrees of some graphs, for the scalers of PNA.
+HISTOGRAM = torch.tensor([3, 2, 4, 5, 6, 1, 1])
+
+
+def pna(in_channels: int, out_channels: int) -> nn.Module:
+    aggregators, scalers = ["mean", "min", "max", "std"], ["identity", "amplification", "attenuation"]
+    return PNAConv(in_channels, out_channels, aggregators, scalers, HISTOGRAM)
+
+
 CASES = [
     Case("APPNP", lambda: APPNP(3, 0.2), out=F_IN, any_width=True),
+    Case(
+        "ARMAConv",
+        lambda: ARMAConv(F_IN, F_OUT, num_stacks=2, num_layers=2, act=torch.tanh),
+        lazy=lambda: ARMAConv(-1, F_OUT, num_stacks=2, num_layers=2, act=torch.tanh),
+    ),
+    Case("ChebConv", lambda: ChebConv(F_IN, F_OUT, 4), lazy=lambda: ChebConv(-1, F_OUT, 4)),
+    Case(
+        "ClusterGCNConv",
+        lambda: ClusterGCNConv(F_IN, F_OUT, diag_lambda=0.3),
+        lazy=lambda: ClusterGCNConv(-1, F_OUT, diag_lambda=0.3),
+    ),
+    Case("ECConv", lambda: ECConv(F_IN, F_OUT, _edge_network(), aggr="mean"), run=on_edge_attr),
+    Case("EdgeConv", lambda: EdgeConv(nn.Linear(2 * F_IN, F_OUT))),
+    Case("FAConv", lambda: FAConv(F_IN), out=F_IN, run=on_initial, lazy=lambda: FAConv(-1)),
+    Case("FastRGCNConv", lambda: FastRGCNConv(F_IN, F_OUT, 3, num_bases=2), run=on_relations),
     Case("GATConv", lambda: GATConv(F_IN, F_OUT, heads=2), out=2 * F_OUT, lazy=lambda: GATConv(-1, F_OUT, 2)),
+    Case("GatedGraphConv", lambda: GatedGraphConv(F_IN, 2), out=F_IN),
+    Case(
+        "GATv2Conv",
+        lambda: GATv2Conv(F_IN, F_OUT, heads=2),
+        out=2 * F_OUT,
+        lazy=lambda: GATv2Conv(-1, F_OUT, 2),
+    ),
+    Case("GCN2Conv", lambda: GCN2Conv(F_IN, 0.2, 0.5, 2), out=F_IN, run=on_initial),
     Case("GCNConv", lambda: GCNConv(F_IN, F_OUT), lazy=lambda: GCNConv(-1, F_OUT)),
+    Case("GENConv", lambda: GENConv(F_IN, F_OUT), lazy=lambda: GENConv(-1, F_OUT)),
     Case("GINConv", lambda: GINConv(_mlp(), eps=0.3, train_eps=True)),
+    Case("GINEConv", lambda: GINEConv(_mlp(), train_eps=True, edge_dim=2), run=on_edge_attr),
     Case("GraphConv", lambda: GraphConv(F_IN, F_OUT), lazy=lambda: GraphConv(-1, F_OUT)),
+    Case(
+        "HypergraphConv",
+        lambda: HypergraphConv(F_IN, F_OUT),
+        run=on_hyperedges,
+        lazy=lambda: HypergraphConv(-1, F_OUT),
+    ),
     Case("JumpingKnowledge", lambda: JumpingKnowledge("lstm", F_IN, 3), out=F_IN, run=on_layers),
+    Case("LGConv", lambda: LGConv(), out=F_IN, any_width=True),
     Case("Linear", lambda: Linear(F_IN, F_OUT), run=on_nodes, lazy=lambda: Linear(-1, F_OUT)),
+    Case(
+        "MixHopConv",
+        lambda: MixHopConv(F_IN, F_OUT, [0, 2, 3]),
+        out=3 * F_OUT,
+        lazy=lambda: MixHopConv(-1, F_OUT, [0, 2, 3]),
+    ),
     Case(
         "MLP",
         lambda: MLP([F_IN, 6, F_OUT], act="tanh"),
         run=on_nodes,
         lazy=lambda: MLP([-1, 6, F_OUT], act="tanh"),
     ),
+    Case("NNConv", lambda: NNConv(F_IN, F_OUT, _edge_network()), run=on_edge_attr),
+    Case("PNAConv", lambda: pna(F_IN, F_OUT)),
+    Case(
+        "ResGatedGraphConv",
+        lambda: ResGatedGraphConv(F_IN, F_OUT),
+        lazy=lambda: ResGatedGraphConv(-1, F_OUT),
+    ),
+    Case("RGCNConv", lambda: RGCNConv(F_IN, F_OUT, 3), run=on_relations),
     Case("SAGEConv", lambda: SAGEConv(F_IN, F_OUT), lazy=lambda: SAGEConv(-1, F_OUT)),
     Case("SGConv", lambda: SGConv(F_IN, F_OUT, K=2), lazy=lambda: SGConv(-1, F_OUT, K=2)),
+    Case("SSGConv", lambda: SSGConv(F_IN, F_OUT, 0.1, K=3), lazy=lambda: SSGConv(-1, F_OUT, 0.1, K=3)),
+    Case(
+        "SuperGATConv",
+        lambda: SuperGATConv(F_IN, F_OUT, heads=2),
+        out=2 * F_OUT,
+        lazy=lambda: SuperGATConv(-1, F_OUT, 2),
+    ),
+    Case("TAGConv", lambda: TAGConv(F_IN, F_OUT), lazy=lambda: TAGConv(-1, F_OUT)),
+    Case(
+        "TransformerConv",
+        lambda: TransformerConv(F_IN, F_OUT, heads=2),
+        out=2 * F_OUT,
+        lazy=lambda: TransformerConv(-1, F_OUT, 2),
+    ),
 ]
 
 

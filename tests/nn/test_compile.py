@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gnnlib.nn import MLP, GATConv, GCNConv, GINConv, SAGEConv
 from gnnlib.sparse import as_csr
+from tests.nn.cases import pna
 from tests.tolerances import assert_close
 
 
@@ -30,6 +31,7 @@ MODELS = {
     "SAGE": lambda i, o: SAGEConv(i, o),
     "GIN": lambda i, o: GINConv(MLP([i, o, o], norm=None)),
     "GAT": lambda i, o: GATConv(i, o, heads=2, concat=False),
+    "PNA": pna,
 }
 
 

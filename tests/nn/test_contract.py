@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck
 
 import gnnlib.nn
+import gnnlib.nn.aggr
 from gnnlib.sparse import as_csr
-from tests.nn.cases import CASES, F_IN, Case, awkward_graph, plain_graph
+from tests.nn.cases import CASES, F_IN, HISTOGRAM, Case, awkward_graph, plain_graph
 from tests.tolerances import assert_close
 
 N = 20
-LAYERS = [n for n in gnnlib.nn.__all__ if isinstance(getattr(gnnlib.nn, n), type)]
+AGGREGATIONS = set(gnnlib.nn.aggr.__all__)  # see test_aggr_contract.py
+LAYERS = [n for n in gnnlib.nn.__all__ if isinstance(getattr(gnnlib.nn, n), type) and n not in AGGREGATIONS]
 GRAPH_CASES = [c for c in CASES if c.graph]
 
 
@@ -210,7 +212,7 @@ def test_every_graph_format(case: Case) -> None:
 
 @each([c for c in CASES if not c.any_width and c.name != "JumpingKnowledge"])
 def test_a_wrong_width_fails_clearly(case: Case) -> None:
-    own_network = case.name == "GINConv"  # the sentence of torch.nn.Linear, which the caller passed in
+    own_network = case.name in ("GINConv", "EdgeConv")  # the sentence of torch.nn.Linear, the caller's own
     kind, message = (RuntimeError, "mat1") if own_network else (ValueError, f"{F_IN + 1} features.*={F_IN}")
     with pytest.raises(kind, match=message):
         case.run(case.build(), torch.randn(N, F_IN + 1), awkward_graph())
@@ -239,7 +241,16 @@ def test_wrong_inputs_fail_clearly(case: Case) -> None:
 @each(GRAPH_CASES)
 def test_options_of_the_base_class(case: Case) -> None:
     cls = getattr(gnnlib.nn, case.name)
-    arguments = {"APPNP": (2, 0.1), "GINConv": (nn.Linear(F_IN, 5),)}.get(case.name, (F_IN, 5))
+    own: dict[str, tuple[Any, ...]] = {
+        "APPNP": (2, 0.1),
+        "ChebConv": (F_IN, 5, 3),
+        "EdgeConv": (nn.Linear(2 * F_IN, 5),),
+        "GINConv": (nn.Linear(F_IN, 5),),
+        "LGConv": (),
+        "SSGConv": (F_IN, 5, 0.1, 2),
+        "PNAConv": (F_IN, 5, ["mean", "std"], ["identity"], HISTOGRAM),
+    }
+    arguments = own.get(case.name, (F_IN, 5))
     layer = cls(*arguments, flow="target_to_source", node_dim=0, decomposed_layers=2).double()
     other = cls(*arguments).double()
     other.load_state_dict(layer.state_dict())
@@ -248,10 +259,13 @@ def test_options_of_the_base_class(case: Case) -> None:
     for options, message in (
         ({"flow": "sideways"}, "flow='sideways'"),
         ({"node_dim": 1}, "node_dim=1"),
-        ({"aggr": "median"}, "aggr='median' is not offered"),
-        ({"aggr_kwargs": {"t": 1}}, "aggr_kwargs"),
+        (
+            {"aggr": "mode"},
+            "aggregation 'mode'" if getattr(cls, "takes_modules", False) else "aggr='mode' is not offered",
+        ),
+        ({"aggr_kwargs": {"unknown": 1}}, "aggr_kwargs|unexpected keyword"),
     ):
-        with pytest.raises((ValueError, NotImplementedError), match=message):
+        with pytest.raises((ValueError, NotImplementedError, TypeError), match=message):
             cls(*arguments, **options)
     with pytest.raises(TypeError):
         cls(*arguments, flwo="source_to_target")

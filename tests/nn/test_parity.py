@@ -91,9 +91,22 @@ GAT = [
     build("GATConv", 4, heads=2, residual=True),
     build("GATConv", 4, heads=2, concat=False, residual=True, aggr="mean"),
 ]
+ATTENTION = [  # as in PyG, their forward takes no size
+    build("GATv2Conv", 4),
+    build("GATv2Conv", 5, heads=3, concat=False, bias=False, negative_slope=0.3),
+    build("GATv2Conv", 4, heads=2, add_self_loops=False, residual=True),
+    build("TransformerConv", 4),
+    build("TransformerConv", 5, heads=3, concat=False, bias=False),
+    build("TransformerConv", 4, heads=2, beta=True),
+    build("TransformerConv", 4, heads=2, root_weight=False),
+]
 GAT_EDGES = [
     build("GATConv", 4, heads=2, edge_dim=EDGE_DIM),
     build("GATConv", 4, heads=2, edge_dim=EDGE_DIM, add_self_loops=False),
+    build("GATv2Conv", 4, heads=2, edge_dim=EDGE_DIM),
+    build("TransformerConv", 4, heads=2, edge_dim=EDGE_DIM),
+    build("GATv2Conv", 9, heads=2, edge_dim=EDGE_DIM, add_self_loops=False, share_weights=True),
+    build("TransformerConv", 9, heads=2, concat=False, edge_dim=EDGE_DIM, beta=True),
     *(
         build("GATConv", 4, heads=2, edge_dim=EDGE_DIM, fill_value=v)
         for v in ("add", "max", "min", 0.7, torch.tensor([0.1, -2.0, 3.0]))
@@ -149,7 +162,7 @@ GRAPHS = {
 }
 
 
-@each(ONE_SET + WEIGHTED_PAIRS + PAIRS + GAT)
+@each(ONE_SET + WEIGHTED_PAIRS + PAIRS + GAT + ATTENTION)
 @pytest.mark.parametrize("graph", list(GRAPHS))
 def test_edge_index(make: Build, graph: str) -> None:
     theirs, ours = pair(make)
@@ -177,7 +190,7 @@ def test_of_duplicate_loops_the_last_one_counts(make: Build) -> None:
     assert grad[4] != 0
 
 
-@each([m for m in ONE_SET + WEIGHTED_PAIRS + PAIRS + GAT if "target_to_source" not in m.__name__])
+@each([m for m in ONE_SET + WEIGHTED_PAIRS + PAIRS + GAT + ATTENTION if "target_to_source" not in m.__name__])
 def test_torch_csr(make: Build) -> None:
     theirs, ours = pair(make)
     x, edge_index = leaf(N, F_IN), plain_graph()
@@ -186,7 +199,7 @@ def test_torch_csr(make: Build) -> None:
     compare(theirs, ours, [x], lambda layer: layer(x, adj_t))
 
 
-@each(ONE_SET + WEIGHTED_PAIRS + PAIRS + GAT)
+@each(ONE_SET + WEIGHTED_PAIRS + PAIRS + GAT + ATTENTION)
 def test_edge_index_class(make: Build) -> None:
     dtype = torch.float32 if "GraphConv" in make.__name__ else torch.float64  # PyG's path mixes in float32
     theirs, ours = pair(make, dtype=dtype)
@@ -210,6 +223,13 @@ def test_bipartite(make: Build, size: tuple[int, int] | None, empty: bool) -> No
     x_src, x_dst = leaf(N, F_IN), leaf(N_DST, F_IN if equal else F_DST)
     edge_index = bipartite_graph()[:, : 0 if empty else None]
     compare(theirs, ours, [x_src, x_dst], lambda layer: layer((x_src, x_dst), edge_index, size=size))
+
+
+@each(ATTENTION)
+def test_bipartite_attention(make: Build) -> None:
+    theirs, ours = pair(make, (F_IN, F_DST))
+    x_src, x_dst, edge_index = leaf(N, F_IN), leaf(N_DST, F_DST), bipartite_graph()
+    compare(theirs, ours, [x_src, x_dst], lambda layer: layer((x_src, x_dst), edge_index))
 
 
 @each(WEIGHTED_PAIRS + PAIRS + GAT)
@@ -250,6 +270,10 @@ def test_edge_attr(make: Build, graph: str) -> None:
     x, edge_index = leaf(N, F_IN), GRAPHS[graph]()
     edge_attr = leaf(edge_index.size(1), EDGE_DIM)
     compare(theirs, ours, [x, edge_attr], lambda layer: layer(x, edge_index, edge_attr))
+    if "Transformer" in make.__name__:
+        with pytest.raises(ValueError, match="edge_dim=3 but edge_attr is missing"):
+            ours(x, edge_index)
+        return
     compare(theirs, ours, [x], lambda layer: layer(x, edge_index))
 
 
@@ -260,7 +284,7 @@ def test_edge_attr_of_one_number() -> None:
     compare(theirs, ours, [x, edge_attr], lambda layer: layer(x, edge_index, edge_attr))
 
 
-@each([*GAT, *GAT_EDGES[:2]])
+@each([*GAT, *ATTENTION, *GAT_EDGES[:3]])
 @pytest.mark.parametrize("flow", ["source_to_target", "target_to_source"])
 def test_attention_weights(make: Build, flow: str) -> None:
     theirs, ours = pair(lambda library, channels: _set(make(library, channels), "flow", flow))
@@ -277,7 +301,7 @@ def _set(layer: nn.Module, name: str, value: Any) -> nn.Module:
     return layer
 
 
-@each([*ONE_SET[:2], WEIGHTED_PAIRS[0], PAIRS[0], PAIRS[3], PAIRS[-2], GAT[1]])
+@each([*ONE_SET[:2], WEIGHTED_PAIRS[0], PAIRS[0], PAIRS[3], PAIRS[-2], GAT[1], ATTENTION[0], ATTENTION[3]])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_lower_precision(make: Build, dtype: torch.dtype) -> None:
     theirs, ours = pair(make, dtype=dtype)

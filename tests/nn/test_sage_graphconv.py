@@ -59,9 +59,19 @@ def test_sage_of_several_reductions_is_their_concatenation() -> None:
     assert repr(conv) == "SAGEConv(5, 3, aggr=['mean', 'max'])"
 
 
-@pytest.mark.parametrize("aggr", ["lstm", "median", ["mean", "std"], nn.Identity()], ids=str)
-def test_sage_refuses_other_aggregations(aggr: Any) -> None:
-    with pytest.raises(NotImplementedError, match=r"SAGEConv: aggr=.* choose 'sum' \(or 'add'\), 'mean'"):
+@pytest.mark.parametrize(
+    ("aggr", "error", "message"),
+    [
+        ("mode", ValueError, r"SAGEConv: aggregation 'mode' is unknown; choose one of add, .*mean"),
+        (["mean", "mode"], ValueError, "SAGEConv: aggregation 'mode'"),
+        (nn.Identity(), TypeError, "SAGEConv: aggr=.* is no aggregation"),
+        (None, TypeError, "SAGEConv: aggr=None"),
+        ([], ValueError, r"aggrs=\[\]"),
+    ],
+    ids=str,
+)
+def test_sage_refuses_what_is_no_aggregation(aggr: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         SAGEConv(5, 3, aggr=aggr)
 
 

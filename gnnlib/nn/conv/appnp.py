@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnnlib.nn.conv.base import Adj, Conv, ConvOptions
 from gnnlib.nn.conv.gcn_norm import Propagation, gcn_norm
+from gnnlib.nn.conv.hops import repeat
 
 
 class APPNP(Conv):
@@ -30,7 +31,7 @@ class APPNP(Conv):
 
     Shapes: x ``[N, F]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight ``[E]``
         -> ``[N, F]``. The values of a sparse matrix are its edge weights.
-    Cost: K SpMMs; an array over edges only for weights or dropout.
+    Cost: K SpMMs, in one call unless edges are dropped; an array over edges only for weights or dropout.
     Raises: ValueError when x, edge_index and edge_weight do not fit, or x is a pair.
     """
 
@@ -63,13 +64,12 @@ class APPNP(Conv):
         """Propagate x ``[N, F]`` over the graph K times -> ``[N, F]``."""
         x = self._one(x)
         step = self._cached or self._propagation(x, edge_index, edge_weight)
-        weight = step.weight
-        drop = self.dropout > 0 and self.training
-        if drop and weight is None:
-            weight = x.new_ones(step.adj.num_values)
+        if self.dropout == 0 or not self.training:
+            return repeat(step, x, self.K, self.aggr, restart=self.alpha)
+        weight = x.new_ones(step.adj.num_values) if step.weight is None else step.weight
         h = x
         for _ in range(self.K):
-            kept = F.dropout(weight, self.dropout) if drop and weight is not None else None
+            kept = F.dropout(weight, self.dropout)
             x = (1 - self.alpha) * step(x, self.aggr, kept) + self.alpha * h
         return x
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, TypedDict
 
 import torch
 from torch import Tensor, nn
 
+from gnnlib.nn.aggr.base import is_aggregation, over_neighbours
+from gnnlib.nn.aggr.resolver import aggregation_resolver, reduction_name
+from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, as_csr, spmm
 from gnnlib.sparse.convert import Adj, Size, default_rows
@@ -14,9 +18,9 @@ from gnnlib.sparse.ops.spmm import Reduce
 
 Pair: TypeAlias = tuple[Tensor, Tensor | None]
 Channels: TypeAlias = int | tuple[int, int]
-AGGREGATIONS = ("sum", "mean", "max", "min")
+Aggr: TypeAlias = "str | nn.Module | Sequence[str | nn.Module]"
 
-__all__ = ["Adj", "Channels", "Conv", "ConvOptions", "FlowOptions", "Pair", "Reduce", "Size"]
+__all__ = ["Adj", "Aggr", "Channels", "Conv", "ConvOptions", "FlowOptions", "Pair", "Reduce", "Size"]
 
 
 class FlowOptions(TypedDict, total=False):
@@ -31,15 +35,18 @@ class FlowOptions(TypedDict, total=False):
 class ConvOptions(FlowOptions, total=False):
     """All options that PyG's layers hand to their base class."""
 
-    aggr: str
+    aggr: Aggr
 
 
 class Conv(nn.Module):
     """Base of the layers: keeps PyG's common options and turns every graph format into a CSR.
 
     Args:
-        aggr: how messages are reduced: ``"sum"`` (or ``"add"``), ``"mean"``, ``"max"``, ``"min"``.
-        aggr_kwargs: PyG's arguments of aggregation modules; these reductions have none.
+        aggr: how messages are reduced: ``"sum"`` (or ``"add"``), ``"mean"``, ``"max"``, ``"min"``, whose
+            messages are never formed. Layers that say so take any aggregation of :mod:`gnnlib.nn.aggr` or of
+            PyG as well: its name, a module, or a list of them (:class:`MultiAggregation`). It sees a message
+            on each edge, E x F numbers, unless it is made of plain reductions of unweighted neighbours.
+        aggr_kwargs: arguments of an aggregation that is named, or of the list.
         flow: ``"target_to_source"`` sends messages against the edges.
         node_dim: the dimension of x that runs over nodes; the first of two.
         decomposed_layers: PyG's slicing of wide messages; no message is ever built here, so any
@@ -47,10 +54,13 @@ class Conv(nn.Module):
     """
 
     takes_edge_weight = False  # whether the third argument of forward is an edge weight
+    takes_modules = False  # whether ``aggr`` may be any aggregation
+    aggr: Reduce  # with ``aggr_module`` its description, as PyG has it
+    aggr_module: nn.Module | None
 
     def __init__(
         self,
-        aggr: str = "sum",
+        aggr: Aggr = "sum",
         *,
         aggr_kwargs: dict[str, Any] | None = None,
         flow: Literal["source_to_target", "target_to_source"] = "source_to_target",
@@ -66,11 +76,7 @@ class Conv(nn.Module):
             raise NotImplementedError(
                 f"{self._who}: node_dim={node_dim} is not offered; pass x as [N, F] and leave node_dim=-2"
             )
-        if aggr_kwargs:
-            raise NotImplementedError(
-                f"{self._who}: aggr_kwargs={aggr_kwargs} has no use here; sum, mean, max and min take none"
-            )
-        self.aggr = self._reduction(aggr)
+        self._set_aggregation(aggr, aggr_kwargs)
         self.flow = flow
         self.node_dim = node_dim
         self.decomposed_layers = decomposed_layers
@@ -79,16 +85,46 @@ class Conv(nn.Module):
     def _who(self) -> str:
         return type(self).__name__
 
+    @property
+    def reduces(self) -> bool:
+        """Whether ``aggr`` is a reduction of the core, which forms no messages."""
+        return self.aggr in ("sum", "mean", "max", "min")
+
+    def _set_aggregation(self, aggr: Any, kwargs: dict[str, Any] | None) -> None:
+        """Keep a plain reduction as its name, any other aggregation as a module."""
+        self.aggr_module = None
+        if reduction_name(aggr) is not None or not self.takes_modules:
+            if kwargs:
+                raise NotImplementedError(
+                    f"{self._who}: aggr_kwargs={kwargs} has no use here; sum, mean, max and min take none"
+                )
+            self.aggr = self._reduction(aggr)
+            return
+        try:
+            module = aggregation_resolver(aggr, **(kwargs or {}))
+        except ValueError as error:
+            raise ValueError(f"{self._who}: {error}") from None
+        if not is_aggregation(module):
+            raise TypeError(
+                f"{self._who}: aggr={aggr!r} is no aggregation; pass a name such as 'mean', a module of "
+                "gnnlib.nn.aggr, or a list of them"
+            )
+        self.aggr_module = module
+        described = [str(a) for a in aggr] if isinstance(aggr, (list, tuple)) else str(aggr)
+        self.aggr = described  # type: ignore[assignment]  # no reduction of the core has such a name
+
     def _reduction(self, aggr: Any) -> Reduce:
-        name: Any = "sum" if aggr == "add" else aggr
-        if isinstance(name, str) and name in AGGREGATIONS:
-            return name  # type: ignore[return-value]  # the line above narrows it
+        name: Any = reduction_name(aggr)
+        if name is not None:
+            return name  # type: ignore[no-any-return]  # one of the four
         raise NotImplementedError(
             f"{self._who}: aggr={aggr!r} is not offered; choose 'sum' (or 'add'), 'mean', 'max' or 'min'"
         )
 
     def reset_parameters(self) -> None:
         """Draw new parameters; a layer without any has nothing to do."""
+        if self.aggr_module is not None:
+            reset(self.aggr_module)
 
     # -- the door ---------------------------------------------------------------------------------
 
@@ -163,10 +199,19 @@ class Conv(nn.Module):
         weight = edge_weight.reshape(-1)
         return weight if weight.is_floating_point() else weight.to(x.dtype)
 
+    def _aggregate(self, adj: CSR, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Reduce the messages w_ij x_j of each target by ``aggr``: ``[C, F]`` -> ``[R, F']``."""
+        if self.aggr_module is None or self.reduces:
+            return spmm(adj, x, weight, self.aggr)
+        return over_neighbours(self.aggr_module, adj, x, weight)
+
     def _aggregate_then(
         self, lin: Linear, adj: CSR, x: Tensor, weight: Tensor | None, reduce: Reduce
     ) -> Tensor:
         """``lin`` of the reduced neighbours; a linear reduction runs on the narrower side of the map."""
+        if not self.reduces:
+            mapped: Tensor = lin(self._aggregate(adj, x, weight))
+            return mapped
         lin.expect(x.size(-1))
         narrower = lin.out_channels < x.size(-1)
         if reduce in ("max", "min") or not narrower or lin.hooked:

@@ -8,15 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gnnlib.nn.conv.base import Adj, Channels, Conv, ConvOptions, Pair, Size
+from gnnlib.nn.conv.attention import AttentionConv
+from gnnlib.nn.conv.base import Adj, Channels, ConvOptions, Pair, Size
 from gnnlib.nn.init import glorot, zeros
-from gnnlib.nn.linear import Linear
-from gnnlib.sparse import CSR, sddmm, segment_reduce, segment_softmax, spmm
-
-_FILLS = ("add", "sum", "mean", "max", "min")
+from gnnlib.sparse import CSR
 
 
-class GATConv(Conv):
+class GATConv(AttentionConv):
     r"""Graph attention with additive scores.
 
     .. math:: x'_i = \Big\Vert_k \sum_{j \to i} \alpha^k_{ij}\, W^k x_j + b, \qquad
@@ -44,7 +42,7 @@ class GATConv(Conv):
     Shapes: x ``[N, in]`` or (``[N_src, in_src]``, ``[N_dst, in_dst]`` or None), edge_index ``[2, E]`` or any
         form that :func:`as_csr` takes (the values of a sparse matrix have no part in it), edge_attr
         ``[E, edge_dim]``, size ``(N_src, N_dst)`` -> ``[N_dst, H out]``, or ``[N_dst, out]`` without concat.
-    Cost: two products over nodes, O(E H) scores, one SpMM; no array of E x H x out.
+    Cost: two products over nodes and one attention op; no array of E x H x out.
     Raises: ValueError when x, edge_index, edge_attr and size do not fit.
     """
 
@@ -63,21 +61,10 @@ class GATConv(Conv):
         residual: bool = False,
         **kwargs: Unpack[ConvOptions],
     ) -> None:
-        super().__init__(**kwargs)
-        if isinstance(fill_value, str) and fill_value not in _FILLS:
-            raise NotImplementedError(
-                f"GATConv: fill_value={fill_value!r} is not offered; choose one of {', '.join(_FILLS)}, or a "
-                "number or tensor"
-            )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.heads = heads
-        self.concat = concat
+        super().__init__(
+            in_channels, out_channels, heads, concat, dropout, add_self_loops, edge_dim, fill_value, **kwargs
+        )
         self.negative_slope = negative_slope
-        self.dropout = dropout
-        self.add_self_loops = add_self_loops
-        self.edge_dim = edge_dim
-        self.fill_value = fill_value
         self.residual = residual
         self.lin = self.lin_src = self.lin_dst = None
         if isinstance(in_channels, int):
@@ -95,10 +82,6 @@ class GATConv(Conv):
         self.res = self._map(dst, width) if residual else None
         self.bias = nn.Parameter(torch.empty(width)) if bias else None
         self.reset_parameters()
-
-    @staticmethod
-    def _map(in_channels: int, out_channels: int) -> Linear:
-        return Linear(in_channels, out_channels, bias=False, weight_initializer="glorot")
 
     def reset_parameters(self) -> None:
         """Draw new parameters."""
@@ -165,74 +148,36 @@ class GATConv(Conv):
         edge_score = self._edge_score(adj, edge_attr)
         if self.add_self_loops:
             adj = adj.add_self_loops(remaining=False)
-        slots = adj.slot_order
         score_src = (h_src * self.att_src).sum(-1)  # [N_src, H]
         if h_dst is None:
             score_dst = score_src.new_zeros(adj.num_rows, self.heads)
         else:
             score_dst = (h_dst * self.att_dst).sum(-1)  # [N_dst, H]
-        score = sddmm(slots, score_dst, score_src, "add")  # [E, H]
-        if edge_score is not None:
-            score = score + adj.to_slots(edge_score)
-        alpha = segment_softmax(F.leaky_relu(score, self.negative_slope), slots.indptr)
-        alpha = F.dropout(alpha, self.dropout, self.training)
-        out = spmm(slots, h_src, alpha, self.aggr)  # [N_dst, H, C]
-
-        out = out.flatten(1) if self.concat else out.mean(1)
+        out, alpha = self._attend(
+            adj,
+            score_dst,
+            score_src,
+            h_src,
+            "additive",
+            edge_score,
+            bool(return_attention_weights),
+            negative_slope=self.negative_slope,
+        )
+        out = self._heads(out)
         if self.res is not None and x_dst is not None:
             out = out + self.res(x_dst)
         if self.bias is not None:
             out = out + self.bias
-        if return_attention_weights:
-            return out, self._attention(adj, alpha)
-        return out
+        return (out, self._weights(adj, alpha)) if return_attention_weights else out
 
     def _edge_score(self, adj: CSR, edge_attr: Tensor | None) -> Tensor | None:
-        """The edges' part of the scores, added loops last, ``[E, H]``."""
-        if edge_attr is None:
+        """The edges' part of the scores, added loops last, ``[E', H]``."""
+        edge_attr = self._edge_features(adj, edge_attr)
+        if edge_attr is None or self.lin_edge is None or self.att_edge is None:
             return None
-        if self.lin_edge is None or self.att_edge is None or self.edge_dim is None:
-            raise ValueError("GATConv: edge_attr came but edge_dim is None; build the layer with its width")
-        edge_attr = edge_attr.reshape(-1, 1) if edge_attr.dim() == 1 else edge_attr
-        if edge_attr.shape != (adj.num_values, self.edge_dim):
-            raise ValueError(
-                f"GATConv: edge_attr has shape {list(edge_attr.shape)}; expected "
-                f"[{adj.num_values}, {self.edge_dim}], one row an edge"
-            )
-        if self.add_self_loops:
-            edge_attr = torch.cat([edge_attr, self._loop_attr(adj, edge_attr)])
         # a^T (W e) = (a^T W) e: a vector for each head instead of an [E, H, C] tensor.
-        self.lin_edge.expect(self.edge_dim)
+        self.lin_edge.expect(edge_attr.size(1))
         folded = (
             self.lin_edge.weight.view(self.heads, self.out_channels, -1) * self.att_edge[0, :, :, None]
         ).sum(1)
         return F.linear(edge_attr, folded)
-
-    def _loop_attr(self, adj: CSR, edge_attr: Tensor) -> Tensor:
-        """Features of the added loops, ``[N, edge_dim]``."""
-        fill, n = self.fill_value, min(adj.shape)
-        shape = (n, edge_attr.size(1))
-        if isinstance(fill, Tensor):
-            return fill.to(edge_attr).expand(shape)
-        if not isinstance(fill, str):
-            return edge_attr.new_full(shape, fill)
-        # Reduce over the graph with loops, where the new loop holds the neutral element: the loops of the
-        # caller are left out already, and no shape depends on how many there were.
-        looped = adj.add_self_loops(remaining=False)
-        neutral = {"max": -torch.inf, "min": torch.inf}.get(fill, 0.0)
-        rows = looped.to_slots(torch.cat([edge_attr, edge_attr.new_full(shape, neutral)]))
-        reduce = fill if fill in ("max", "min") else "sum"
-        out = segment_reduce(rows, looped.indptr, reduce)[:n]
-        others = (looped.degree[:n] - 1)[:, None]
-        if fill == "mean":
-            out = out / others.clamp(min=1)
-        return torch.where(others > 0, out, 0)
-
-    def _attention(self, adj: CSR, alpha: Tensor) -> tuple[Tensor, Tensor]:
-        if adj.perm is not None:
-            alpha = alpha[adj.perm.argsort()]
-        edges = adj.edge_index
-        return (edges if self.flow == "source_to_target" else edges.flip(0)), alpha
-
-    def __repr__(self) -> str:
-        return f"GATConv({self.in_channels}, {self.out_channels}, heads={self.heads})"

@@ -11,6 +11,7 @@ from gnnlib.nn.conv.base import Adj, Conv, ConvOptions
 from gnnlib.nn.conv.gcn_norm import Propagation, gcn_norm
 from gnnlib.nn.init import zeros
 from gnnlib.nn.linear import Linear
+from gnnlib.sparse import sddmm
 
 
 class GCNConv(Conv):
@@ -31,15 +32,18 @@ class GCNConv(Conv):
         add_self_loops: give each node that has none a loop; the default follows ``normalize``.
         normalize: apply the normalisation; otherwise the edges count as they are.
         bias: learn b.
-        **kwargs: ``aggr`` (``"sum"``) and ``flow`` of PyG's base class.
+        **kwargs: ``aggr`` (``"sum"``, or any aggregation that keeps the width of its elements, see
+            :class:`Conv`), ``aggr_kwargs`` and ``flow`` of PyG's base class.
 
     Shapes: x ``[N, in]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight ``[E]``
         -> ``[N, out]``. The values of a sparse matrix are its edge weights.
-    Cost: one SpMM on the narrower side of W, no array over edges unless there are weights.
+    Cost: one SpMM on the narrower side of W, no array over edges unless there are weights. An
+        aggregation that is not plain sees a weighted message on each edge, E x out.
     Raises: ValueError when x, edge_index and edge_weight do not fit, or x is a pair.
     """
 
     takes_edge_weight = True
+    takes_modules = True
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class GCNConv(Conv):
 
     def reset_parameters(self) -> None:
         """Draw new parameters and forget the cached graph."""
+        super().reset_parameters()
         self.lin.reset_parameters()
         zeros(self.bias)
         self._cached = None
@@ -81,7 +86,9 @@ class GCNConv(Conv):
         x = self._one(x)
         self.lin.expect(x.size(1))
         step = self._cached or self._propagation(x, edge_index, edge_weight)
-        if self.aggr in ("max", "min") or self.out_channels < x.size(1):
+        if not self.reduces:
+            out = self._aggregate(step.adj, self.lin(x), _edge_factor(step))
+        elif self.aggr in ("max", "min") or self.out_channels < x.size(1):
             out = step(self.lin(x), self.aggr)
         else:
             out = self.lin(step(x, self.aggr))
@@ -102,3 +109,11 @@ class GCNConv(Conv):
         if self.cached:
             self._cached = step
         return step
+
+
+def _edge_factor(step: Propagation) -> Tensor | None:
+    """What multiplies the message of each edge, for an aggregation that sees messages, ``[E]``."""
+    if step.scale is None:
+        return step.weight
+    factor = sddmm(step.adj, step.scale[:, None], step.scale[:, None])
+    return factor if step.weight is None else factor * step.weight

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from gnnlib.nn.conv.base import Adj, Conv, ConvOptions, Pair, Size
 from gnnlib.nn.init import reset
-from gnnlib.sparse import spmm
 
 
 class GINConv(Conv):
@@ -24,16 +23,18 @@ class GINConv(Conv):
         nn: the network h, ``[N, in] -> [N, out]``.
         eps: initial epsilon, dimensionless.
         train_eps: learn epsilon.
-        **kwargs: ``aggr`` (``"sum"``) and ``flow`` of PyG's base class.
+        **kwargs: ``aggr`` (``"sum"``, or any aggregation that keeps the width of x, see :class:`Conv`),
+            ``aggr_kwargs`` and ``flow`` of PyG's base class.
 
     Shapes: x ``[N, in]`` or (``[N_src, in]``, ``[N_dst, in]`` or None), edge_index ``[2, E]`` or any form
         that :func:`as_csr` takes, size ``(N_src, N_dst)`` -> ``[N_dst, out]``. The values of a sparse
-        matrix weigh its edges.
-    Cost: one SpMM, no per-edge tensor.
+        matrix weigh its edges if ``aggr`` is a plain reduction, as in PyG.
+    Cost: one SpMM, no per-edge tensor; another aggregation than a plain one sees a message on each edge.
     Raises: ValueError when x, edge_index and size do not fit.
     """
 
     eps: Tensor
+    takes_modules = True
 
     def __init__(
         self,
@@ -53,6 +54,7 @@ class GINConv(Conv):
 
     def reset_parameters(self) -> None:
         """Draw new parameters of h and set epsilon back."""
+        super().reset_parameters()
         reset(self.nn)
         nn.init.constant_(self.eps, self.initial_eps)
 
@@ -60,7 +62,8 @@ class GINConv(Conv):
         """Convolve x over the graph -> ``[N_dst, out]``."""
         x_src, x_dst = self._pair(x)
         adj = self._graph(edge_index, x_src, x_dst, size)
-        out = spmm(adj, x_src, self._edge_weight(adj, None, x_src), self.aggr)
+        weight = self._edge_weight(adj, None, x_src) if self.reduces else None
+        out = self._aggregate(adj, x_src, weight)
         if x_dst is not None:
             if x_dst.size(1) != x_src.size(1):
                 raise ValueError(

@@ -6,7 +6,7 @@ from typing import Unpack
 
 from torch import Tensor
 
-from gnnlib.nn.conv.base import Adj, Channels, Conv, FlowOptions, Pair, Size
+from gnnlib.nn.conv.base import Adj, Aggr, Channels, Conv, FlowOptions, Pair, Size
 from gnnlib.nn.linear import Linear
 
 
@@ -20,24 +20,27 @@ class GraphConv(Conv):
     Args:
         in_channels: width of x, or of (sources, targets); -1 takes it from the first call.
         out_channels: width of the output.
-        aggr: ``"add"`` (or ``"sum"``), ``"mean"``, ``"max"`` or ``"min"``.
+        aggr: ``"add"`` (or ``"sum"``), ``"mean"``, ``"max"``, ``"min"``; or any other aggregation that keeps
+            the width of x: a name, a module or a list of them, see :class:`Conv`.
         bias: learn b.
-        **kwargs: ``flow`` of PyG's base class.
+        **kwargs: ``flow`` and ``aggr_kwargs`` of PyG's base class.
 
     Shapes: x ``[N, in]`` or (``[N_src, in_src]``, ``[N_dst, in_dst]`` or None), edge_index ``[2, E]`` or any
         form that :func:`as_csr` takes, edge_weight ``[E]``, size ``(N_src, N_dst)`` -> ``[N_dst, out]``.
         The values of a sparse matrix are its edge weights.
-    Cost: one SpMM; add and mean run on the narrower side of W1.
+    Cost: one SpMM; add and mean run on the narrower side of W1. Another aggregation sees a message on each
+        edge, E x in, unless it is made of plain reductions and there are no weights.
     Raises: ValueError when x, edge_index, edge_weight and size do not fit.
     """
 
     takes_edge_weight = True
+    takes_modules = True
 
     def __init__(
         self,
         in_channels: Channels,
         out_channels: int,
-        aggr: str = "add",
+        aggr: Aggr = "add",
         bias: bool = True,
         **kwargs: Unpack[FlowOptions],
     ) -> None:
@@ -51,6 +54,7 @@ class GraphConv(Conv):
 
     def reset_parameters(self) -> None:
         """Draw new parameters."""
+        super().reset_parameters()
         self.lin_rel.reset_parameters()
         self.lin_root.reset_parameters()
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gnnlib.nn.conv.base import Adj, Conv, ConvOptions
 from gnnlib.nn.conv.gcn_norm import gcn_norm
+from gnnlib.nn.conv.hops import repeat
 from gnnlib.nn.linear import Linear
 
 
@@ -30,7 +31,7 @@ class SGConv(Conv):
 
     Shapes: x ``[N, in]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight ``[E]``
         -> ``[N, out]``. The values of a sparse matrix are its edge weights.
-    Cost: K SpMMs on the narrower side of W; with ``cached`` once, on x.
+    Cost: K SpMMs on the narrower side of W, in one call; with ``cached`` once, on x.
     Raises: ValueError when x, edge_index and edge_weight do not fit, or x is a pair.
     """
 
@@ -81,9 +82,7 @@ class SGConv(Conv):
         x = self._one(x)
         adj = self._graph(edge_index, x, x)
         step = gcn_norm(adj, self._edge_weight(adj, edge_weight, x), x, add_self_loops=self.add_self_loops)
-        for _ in range(self.K):
-            x = step(x, self.aggr)
-        return x
+        return repeat(step, x, self.K, self.aggr)
 
     def _map(self, x: Tensor) -> Tensor:
         out: Tensor = self.lin(x)

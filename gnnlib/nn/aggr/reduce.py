@@ -1,0 +1,29 @@
+"""The plain reductions of sets: the one place where several of the same sets are taken together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from gnnlib.sparse import multi_reduce, spmm
+from gnnlib.sparse.sets import Sets
+
+#: What ``reduce_sets`` computes.
+REDUCTIONS = ("sum", "mean", "max", "min", "var")
+
+
+def reduce_sets(sets: Sets, x: Tensor, reduces: Sequence[str]) -> list[Tensor]:
+    """Each reduction of the rows of every set, read in place: ``[N, ...]`` -> a ``[R, ...]`` for each.
+
+    An empty set gives 0. Sums are taken in float32 for shorter types.
+    """
+    names: Any = tuple(reduces)
+    if not names:
+        return []
+    flat = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+    one = len(names) == 1 and names[0] != "var"
+    out = [spmm(sets.adj, flat, None, names[0])] if one else multi_reduce(sets.adj, flat, names).unbind(1)
+    return [v.reshape(sets.num_sets, *x.shape[1:]) for v in out]
