@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, tile
 from gnnlib.sparse.native.launch import Launcher, array, variant
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.ops.multi_reduce.cpu import edge_arrays
@@ -97,7 +97,7 @@ def edge_relu_sum(
 ) -> Tensor:
     dtype = accumulate_dtype(x.dtype)
     num_rows, width = indptr.shape[0] - 1, x.shape[1]
-    out = torch.empty(num_rows, width, dtype=dtype)
+    out = empty(num_rows, width, dtype=dtype)
     offsets, values = array(indptr), array(x, dtype)
     hub = hub_pieces(offsets, indices.shape[0])
     _launch(

@@ -10,6 +10,7 @@ from torch import Tensor
 from gnnlib.sparse.native import lanes, tile
 from gnnlib.sparse.native.edge_rows import edge_rows
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.ops.multi_reduce.cpu import edge_arrays
@@ -142,7 +143,7 @@ def edge_relu_sum_grad(
     values, gradient = array(x, dtype), array(grad, dtype)
     edges = edge_arrays(edge, edge_map, perm, dtype)
     terms = 0 if edge_map is None else edge_map.shape[0]
-    d_x = torch.empty(x.shape[0] if need_x else 0, width, dtype=dtype)
+    d_x = empty(x.shape[0] if need_x else 0, width, dtype=dtype)
     if d_x.numel():
         offsets = array(t_indptr)
         hub = hub_pieces(offsets, num_slots)

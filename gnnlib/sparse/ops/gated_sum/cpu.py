@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gnnlib.sparse.native import gate, tile
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, row_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
@@ -246,8 +247,8 @@ def gated_sum(
     rows, width = k.shape[0], _width(k.shape[1], dtype)
     offsets = array(indptr)
     hub = hub_pieces(offsets, indices.shape[0])
-    out = torch.empty(rows, width, dtype=dtype)
-    rate = torch.empty((rows, width) if slope else (0, 0), dtype=dtype)
+    out = empty(rows, width, dtype=dtype)
+    rate = empty(*((rows, width) if slope else (0, 0)), dtype=dtype)
     part = np.empty((hub.shape[1], width), out.numpy().dtype)
     _gated_launch(
         (indices.shape[0] + rows) * width,

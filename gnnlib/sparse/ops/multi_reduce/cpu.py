@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gnnlib.sparse.native import lanes, tile
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.ops.multi_reduce.names import (
@@ -268,9 +269,9 @@ def multi_reduce(
     dtype = accumulate_dtype(x.dtype)
     names = reduces.split(",")
     num_rows, width = indptr.shape[0] - 1, x.shape[1]
-    out = torch.empty(num_rows, len(names), width, dtype=dtype)
-    mean = torch.empty(num_rows if needs_mean(names, target is not None) else 0, width, dtype=dtype)
-    arg = torch.empty(num_rows, num_extremes(names), width, dtype=torch.int32)
+    out = empty(num_rows, len(names), width, dtype=dtype)
+    mean = empty(num_rows if needs_mean(names, target is not None) else 0, width, dtype=dtype)
+    arg = empty(num_rows, num_extremes(names), width, dtype=torch.int32)
     offsets, values = array(indptr), array(x, dtype)
     hub = hub_pieces(offsets, indices.shape[0])
     squares = "var" in names or "std" in names

@@ -18,6 +18,7 @@ from torch import Tensor
 from gnnlib.sparse.native import lanes, tile
 from gnnlib.sparse.native.edge_rows import edge_rows
 from gnnlib.sparse.native.launch import Launcher, array, num_threads, optional, variant
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.native.winners import winner_block
 from gnnlib.sparse.numerics import accumulate_dtype
@@ -344,7 +345,7 @@ def multi_reduce_grad(
     offsets, columns, values = array(indptr), array(indices), array(x, dtype)
     gradient, winners = array(grad.flatten(1), dtype), array(arg.flatten(1))
     centre = _centre(x, dtype) if squares else torch.zeros(1, width, dtype=dtype)
-    coef = torch.empty(num_rows if need_x or need_edge or need_map else 0, (1 + squares) * width, dtype=dtype)
+    coef = empty(num_rows if need_x or need_edge or need_map else 0, (1 + squares) * width, dtype=dtype)
     d_target = torch.empty(num_rows if need_target else 0, width, dtype=dtype)
     if num_rows and width:
         _coefficients_launch(
@@ -359,7 +360,7 @@ def multi_reduce_grad(
             d_target.numpy(),
         )
     edges = edge_arrays(edge, edge_map, perm, dtype)
-    d_x = torch.zeros(x.shape[0] if need_x else 0, width, dtype=dtype)
+    d_x = empty(x.shape[0] if need_x else 0, width, dtype=dtype).zero_()
     if need_x and additive and d_x.numel():
         t_offsets = array(t_indptr)
         hub = hub_pieces(t_offsets, num_slots)

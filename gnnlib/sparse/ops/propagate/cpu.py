@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import tile, vector
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
@@ -237,7 +237,7 @@ def _run(
 ) -> Tensor:
     """All steps from x ``[N, F]``, in the dtype of x."""
     dtype, (num_nodes, width) = x.dtype, x.shape
-    out = torch.empty((steps + 1, num_nodes, width) if every else (num_nodes, width), dtype=dtype)
+    out = empty(*((steps + 1, num_nodes, width) if every else (num_nodes, width)), dtype=dtype)
     if every:
         out[0] = x
     hops = out.numpy()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gnnlib.sparse.native import tile
 from gnnlib.sparse.native.launch import Launcher, array
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, RUNS, row_of
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
@@ -80,7 +81,7 @@ def sddmm(indptr: Tensor, indices: Tensor, x_dst: Tensor, x_src: Tensor, op: str
     a = array(x_dst.reshape(num_rows, width), dtype)
     b = array(x_src.reshape(x_src.shape[0], width), dtype)
     shape = (num_edges, heads) if op == "dot" else (num_edges, heads, depth)
-    out = torch.zeros(shape, dtype=dtype) if width == 0 else torch.empty(shape, dtype=dtype)
+    out = torch.zeros(shape, dtype=dtype) if width == 0 else empty(*shape, dtype=dtype)
     used = int(indptr[-1])
     out[used:] = 0  # slots past the last offset belong to no row
     if used and out.numel():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native.launch import Launcher, array
+from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import RUNS, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
@@ -49,7 +49,7 @@ _launch = Launcher(_segment_softmax)
 
 @kernel("segment_softmax", "cpu", refuse=needs("cpu", FLOATS))
 def segment_softmax(indptr: Tensor, src: Tensor) -> Tensor:
-    out = torch.empty(src.shape, dtype=accumulate_dtype(src.dtype))
+    out = empty(*src.shape, dtype=accumulate_dtype(src.dtype))
     out[int(indptr[-1]) :] = 0
     if out.numel():
         _launch(8 * src.numel(), array(indptr), array(src.to(out.dtype)), out.numpy())
