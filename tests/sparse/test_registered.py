@@ -92,7 +92,7 @@ def attention_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         plain = [t.detach() if isinstance(t, Tensor) else t for t in args]
         out, lse, alpha = ops.edge_attention(*plain)
         grad_alpha = torch.randn_like(alpha) if args[-1] else None
-        found.append((*ends, *plain[2:9], lse, torch.randn_like(lse), torch.randn_like(out), grad_alpha,
+        found.append((*ends, *plain[2:9], out, lse, None, torch.randn_like(out), grad_alpha,
                       *args[9:12]))  # fmt: skip
     return {"edge_attention": forward, "edge_attention_grad": found}
 

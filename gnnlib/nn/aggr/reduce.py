@@ -25,5 +25,9 @@ def reduce_sets(sets: Sets, x: Tensor, reduces: Sequence[str]) -> list[Tensor]:
         return []
     flat = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     one = len(names) == 1 and names[0] != "var"
-    out = [spmm(sets.adj, flat, None, names[0])] if one else multi_reduce(sets.adj, flat, names).unbind(1)
+    if one:
+        out = [spmm(sets.adj, flat, None, names[0])]
+    else:
+        found = multi_reduce(sets.adj, flat, names)
+        out = [found.select(1, k) for k in range(len(names))]  # views of unbind refuse writes in place
     return [v.reshape(sets.num_sets, *x.shape[1:]) for v in out]

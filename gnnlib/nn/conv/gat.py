@@ -148,11 +148,13 @@ class GATConv(AttentionConv):
         edge_score = self._edge_score(adj, edge_attr)
         if self.add_self_loops:
             adj = adj.add_self_loops(remaining=False)
-        score_src = (h_src * self.att_src).sum(-1)  # [N_src, H]
         if h_dst is None:
+            (score_src,) = _scores(h_src, self.att_src)  # [N_src, H]
             score_dst = score_src.new_zeros(adj.num_rows, self.heads)
+        elif h_dst is h_src:
+            score_src, score_dst = _scores(h_src, self.att_src, self.att_dst)
         else:
-            score_dst = (h_dst * self.att_dst).sum(-1)  # [N_dst, H]
+            (score_src,), (score_dst,) = _scores(h_src, self.att_src), _scores(h_dst, self.att_dst)
         out, alpha = self._attend(
             adj,
             score_dst,
@@ -181,3 +183,18 @@ class GATConv(AttentionConv):
             self.lin_edge.weight.view(self.heads, self.out_channels, -1) * self.att_edge[0, :, :, None]
         ).sum(1)
         return F.linear(edge_attr, folded)
+
+
+def _scores(h: Tensor, *atts: Tensor) -> tuple[Tensor, ...]:
+    """Product of each head of h ``[N, H, C]`` with each of the vectors ``[1, H, C]``, ``[N, H]`` for each.
+
+    One product with a block-diagonal matrix reads h once; so does its backward. In a mixed precision the
+    products are taken in the longer type, as the sum over a product of tensors is.
+    """
+    if any(att.dtype != h.dtype for att in atts):
+        return tuple((h * att).sum(-1) for att in atts)
+    heads = h.size(1)
+    eye = torch.eye(heads, dtype=h.dtype, device=h.device)
+    blocks = torch.cat([(att[0, :, :, None] * eye[:, None]).flatten(0, 1) for att in atts], dim=1)
+    found = h.flatten(1) @ blocks
+    return tuple(found[:, k * heads : (k + 1) * heads] for k in range(len(atts)))

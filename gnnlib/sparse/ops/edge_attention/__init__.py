@@ -304,14 +304,13 @@ def _backward(ctx: Any, grad: Tensor, _: Any, grad_alpha: Tensor | None) -> tupl
     grad_alpha = grad_alpha if ctx.weights else None
     if torch.is_grad_enabled() and not traced(grad):
         return _differentiable(ctx, adj.slot_order, grad, grad_alpha)
-    wide = lse.dtype
-    delta = (grad.to(wide) * out.to(wide)).sum(-1)  # [R, H]
+    through_weights = None  # what the gradient of the weights adds to <grad, out>, [R, H]
     if grad_alpha is not None:
-        delta = delta + segment_rows(indptr, (alpha * grad_alpha).to(wide), "sum")
+        through_weights = segment_rows(indptr, (alpha * grad_alpha).to(lse.dtype), "sum")
     flipped = adj.transposed
     d_dst, d_src, d_value, d_att, d_edge, d_map = _edge_attention_grad(
         indptr, indices, flipped.indptr, flipped.indices, adj.transpose_perm,
-        x_dst, x_src, value, att, edge, edge_map, seed, lse, delta, grad, grad_alpha,
+        x_dst, x_src, value, att, edge, edge_map, seed, out, lse, through_weights, grad, grad_alpha,
         ctx.score, ctx.factor, ctx.dropout,
     )  # fmt: skip
     return (
@@ -383,8 +382,9 @@ def _grad_fake(
     edge: Tensor | None,
     edge_map: Tensor | None,
     seed: Tensor | None,
+    out: Tensor,
     lse: Tensor,
-    delta: Tensor,
+    through_weights: Tensor | None,
     grad: Tensor,
     grad_alpha: Tensor | None,
     score: str,
@@ -403,8 +403,9 @@ def _grad_fake(
 _edge_attention_grad = define(
     "edge_attention_grad",
     "(Tensor indptr, Tensor indices, Tensor t_indptr, Tensor t_indices, Tensor t_slots, Tensor x_dst, "
-    "Tensor x_src, Tensor value, Tensor? att, Tensor? edge, Tensor? edge_map, Tensor? seed, Tensor lse, "
-    "Tensor delta, Tensor grad, Tensor? grad_alpha, str score, float factor, float dropout)"
+    "Tensor x_src, Tensor value, Tensor? att, Tensor? edge, Tensor? edge_map, Tensor? seed, Tensor out, "
+    "Tensor lse, Tensor? through_weights, Tensor grad, Tensor? grad_alpha, str score, "
+    "float factor, float dropout)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
     _grad_forward,
     _grad_fake,

@@ -100,8 +100,9 @@ def edge_attention_grad(
     edge: Tensor | None,
     edge_map: Tensor | None,
     seed: Tensor | None,
+    out: Tensor,
     lse: Tensor,
-    delta: Tensor,
+    through_weights: Tensor | None,
     grad: Tensor,
     grad_alpha: Tensor | None,
     score: str,
@@ -119,6 +120,9 @@ def edge_attention_grad(
     d_alpha = (g[row] * v[col]).sum(-1)
     if grad_alpha is not None:
         d_alpha = d_alpha + grad_alpha[:used]
+    delta = (g * out.to(dtype)).sum(-1)
+    if through_weights is not None:
+        delta = delta + through_weights
     d = p * (m * d_alpha - delta[row])
     d_value = torch.zeros_like(v).index_add(0, col, (m * p)[:, :, None] * g[row])
     if score == "gatv2":

@@ -1,9 +1,8 @@
 """The gradient of several reductions on a CPU.
 
 Sum, mean, variance and standard deviation together send ``c_i + b_i (m - centre)`` to the message m of row i.
-The coefficients are two numbers a target and feature; one pass over the transposed graph adds them up, and
-the winners of maximum and minimum are added one by one. The centre, a typical value of each feature, keeps
-the sums from cancelling where the features are far from 0.
+One pass over the transposed graph adds these up, and the winners of maximum and minimum are added one by one.
+The centre, a typical value of each feature, keeps sums from cancelling where features are far from 0.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def _weigh(kind):
         first, last, indices = graph
         dst, src, att, edge, edge_map, factor = scored
         seed, threshold, boost = drop
-        grad, lse, delta, grad_alpha = upstream
+        grad, out, lse, through_weights, grad_alpha = upstream
         heads = lse.shape[1]
         depth = value.shape[1] // max(heads, 1)
         inner = dst.shape[1] // max(heads, 1)
@@ -41,6 +41,7 @@ def _weigh(kind):
         weight = np.empty((heads, CHUNK + PAD), value.dtype)
         slope = np.empty((heads, CHUNK + PAD), value.dtype)
         g_edge = np.empty((1, dst.shape[1]), value.dtype)
+        delta = np.empty((1, heads), value.dtype)  # <grad_i, out_i> of each head
         for p in range(lo, hi):
             begin, stop = tile.item(first, p), tile.item(last, p)
             if stop - begin > CUT:
@@ -48,6 +49,18 @@ def _weigh(kind):
             i = tile.item(rows, p) if pieces else p
             for f in range(d_dst.shape[1]):
                 vector.put(d_dst, p, f, none)
+            for h in range(heads):
+                f, goal = h * depth, h * depth + depth
+                product = tile.zero(value, 1)
+                while goal - f >= lanes:
+                    product = tile.multiply_add(product, grad, i, out, i, f)
+                    f += lanes
+                s = vector.total(product)
+                for g in range(f, goal):
+                    s += vector.at(grad, i, g) * vector.at(out, i, g)
+                if through_weights.size > 0:
+                    s += vector.at(through_weights, i, h)
+                vector.put(delta, 0, h, s)
             for start in range(begin, stop, CHUNK):
                 n = min(CHUNK, stop - start)
                 for k in range(n):
@@ -89,7 +102,7 @@ def _weigh(kind):
                             s += vector.at(grad_alpha, e, h)
                         p_e = vector.at(weight, h, k)
                         m = kept(seed, threshold, boost, e, h, heads) if threshold > 0 else one
-                        d = p_e * (m * s - vector.at(delta, i, h))
+                        d = p_e * (m * s - vector.at(delta, 0, h))
                         if additive:
                             d *= vector.at(slope, h, k)
                         vector.put(slope, h, k, d)
