@@ -1,8 +1,9 @@
 """Graph neural networks for PyTorch on one fused sparse core.
 
 ``gnnlib.sparse`` holds the core, ``gnnlib.nn`` the layers, ``gnnlib.models`` ready models,
-``gnnlib.data`` the datasets and ``gnnlib.train`` the training loop. Importing ``gnnlib`` loads none of
-them: each is imported when it is first touched.
+``gnnlib.data`` the datasets and ``gnnlib.train`` the training loop; ``gnnlib.accelerate`` puts the layers
+of an existing PyG model on the core. Importing ``gnnlib`` loads none of them: each is imported when it is
+first touched.
 """
 
 from __future__ import annotations
@@ -11,16 +12,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnnlib import bench, data, models, nn, sparse, train
+    from gnnlib import accel, bench, data, models, nn, sparse, train
+    from gnnlib.accel import accelerate, decelerate
     from gnnlib.diagnose import doctor
     from gnnlib.sparse import as_csr, use_backend
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "accel",
+    "accelerate",
     "as_csr",
     "bench",
     "data",
+    "decelerate",
     "doctor",
     "models",
     "nn",
@@ -29,8 +34,14 @@ __all__ = [
     "use_backend",
 ]
 
-_PACKAGES = frozenset({"bench", "data", "models", "nn", "sparse", "train"})
-_OBJECTS = {"as_csr": "gnnlib.sparse", "doctor": "gnnlib.diagnose", "use_backend": "gnnlib.sparse"}
+_PACKAGES = frozenset({"accel", "bench", "data", "models", "nn", "sparse", "train"})
+_OBJECTS = {
+    "accelerate": "gnnlib.accel",
+    "as_csr": "gnnlib.sparse",
+    "decelerate": "gnnlib.accel",
+    "doctor": "gnnlib.diagnose",
+    "use_backend": "gnnlib.sparse",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -69,13 +69,16 @@ class Report:
 
 
 def doctor(model: nn.Module | None = None) -> Report:
-    """Report on this machine, this installation and, where one is given, a model.
+    """Report on this machine and installation, or on the layers of a model.
 
     Args:
-        model: a model whose layers are listed with what runs them.
+        model: a model; each of its graph layers is listed with the code that runs it, and why.
 
-    Shapes: none. It runs one small kernel, which numba compiles first where its disk cache is cold.
+    Shapes: none. Without a model it runs one small kernel, which numba compiles first where its disk cache is
+        cold; with one it runs nothing.
     """
+    if model is not None:
+        return Report(tuple(_model(model)))
     sections: list[Callable[[], Iterator[Row]]] = [
         _versions,
         _devices,
@@ -84,10 +87,7 @@ def doctor(model: nn.Module | None = None) -> Report:
         _packages,
         _ops,
     ]
-    rows = [row for section in sections for row in section()]
-    if model is not None:
-        rows += _model(model)
-    return Report(tuple(rows))
+    return Report(tuple(row for section in sections for row in section()))
 
 
 def _versions() -> Iterator[Row]:
@@ -262,19 +262,25 @@ def _ops() -> Iterator[Row]:
 
 def _model(model: nn.Module) -> Iterator[Row]:
     section = f"Layers of {type(model).__name__}"
-    count = 0
+    found = dict(_our_layers(model))
+    if "torch_geometric" in sys.modules:  # otherwise no layer can be PyG's
+        from gnnlib.accel import layers
+
+        for layer in layers(model):
+            where = "sparse core" if layer.path == "core" else "PyG's code"
+            value, _, advice = layer.why.partition("; ")
+            text = f"{layer.kind}: {where}, {value}"
+            found[layer.name] = Row(section, layer.name or "(the model)", text, advice or None)
+    order = {name: k for k, (name, _) in enumerate(model.named_modules())}
+    yield from (found[name] for name in sorted(found, key=order.__getitem__))
+    if not found:
+        yield Row(section, "none", "holds no layer of gnnlib.nn and no PyG layer")
+
+
+def _our_layers(model: nn.Module) -> Iterator[tuple[str, Row]]:
     inside: list[str] = []
     for name, module in model.named_modules():
-        if any(name.startswith(prefix) for prefix in inside):
-            continue
-        if type(module).__module__.startswith("gnnlib.nn"):
-            value = f"{type(module).__name__}: gnnlib layer, on the sparse core"
-        elif any(c.__module__.startswith("torch_geometric.nn.conv") for c in type(module).__mro__):
-            value = f"{type(module).__name__}: PyG layer, left alone"
-        else:
-            continue
-        count += 1
-        inside.append(f"{name}." if name else "")
-        yield Row(section, name or "(the model)", value)
-    if count == 0:
-        yield Row(section, "none", "holds no layer of gnnlib.nn and no PyG convolution")
+        if type(module).__module__.startswith("gnnlib.nn") and not name.startswith(tuple(inside)):
+            inside.append(f"{name}." if name else "")
+            value = f"{type(module).__name__}: sparse core, a layer of gnnlib"
+            yield name, Row(f"Layers of {type(model).__name__}", name or "(the model)", value)

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accel": {"nn"} | CORE,
     "models": LAYERS | CORE,
     "learn": {"models"} | LAYERS | CORE,
-    "diagnose": CORE,
+    "diagnose": {"accel"} | CORE,
     "train": MODELS | LAYERS | CORE | {"data", "loader", "measure", "accel"},
     "bench": MODELS | LAYERS | CORE | {"data", "loader", "measure", "accel", "diagnose"},
     "recipes": {"train"},

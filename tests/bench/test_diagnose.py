@@ -12,6 +12,7 @@ import typer
 from torch import nn
 from typer.testing import CliRunner
 
+import gnnlib
 from gnnlib import diagnose, machine
 from gnnlib.cli.doctor import doctor as command
 from gnnlib.diagnose import Report, Row, doctor
@@ -102,7 +103,7 @@ def test_a_machine_without_the_setting(tmp_path: Path, monkeypatch: pytest.Monke
     assert [row.value for row in diagnose._huge_pages()] == ["no such setting"]
 
 
-def test_a_model_lists_our_layers_and_leaves_those_of_pyg_alone() -> None:
+def test_a_model_lists_its_graph_layers_and_what_runs_them() -> None:
     import torch_geometric.nn as pyg
 
     import gnnlib.nn as ours
@@ -114,12 +115,15 @@ def test_a_model_lists_our_layers_and_leaves_those_of_pyg_alone() -> None:
             self.second = pyg.GATConv(4, 2)
             self.head = nn.Linear(2, 2)
 
-    rows = list(diagnose._model(Model()))
-    assert [row.name for row in rows] == ["first", "second"]
-    assert rows[0].value == "GCNConv: gnnlib layer, on the sparse core"
-    assert rows[1].value == "GATConv: PyG layer, left alone"
+    model = Model()
+    rows = doctor(model).rows
+    assert [row.name for row in rows[:2]] == ["first", "second"]
+    assert rows[0].value == "GCNConv: sparse core, a layer of gnnlib"
+    assert rows[1].value == "GATConv: PyG's code, not accelerated"
+    assert rows[1].advice == "call gnnlib.accelerate(model)"
     assert rows[0].section == "Layers of Model"
-    assert "holds no layer" in next(iter(diagnose._model(nn.Linear(2, 2)))).value
+    assert doctor(gnnlib.accelerate(model)).rows[1].value == "GATConv: sparse core, no call yet"
+    assert "holds no layer" in doctor(nn.Linear(2, 2)).rows[0].value
 
 
 def test_the_command_prints_text_and_json() -> None:

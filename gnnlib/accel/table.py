@@ -1,0 +1,14 @@
+"""Which PyG layers have a fast form."""
+
+from __future__ import annotations
+
+from gnnlib.accel.attention import ATTENTION
+from gnnlib.accel.edges import EDGES
+from gnnlib.accel.neighbours import NEIGHBOURS
+from gnnlib.accel.propagation import PROPAGATION
+from gnnlib.accel.readouts import READOUTS
+from gnnlib.accel.view import View
+
+VIEWS: dict[type, type[View]] = {
+    view.theirs: view for view in (*PROPAGATION, *NEIGHBOURS, *ATTENTION, *EDGES, *READOUTS)
+}
