@@ -7,19 +7,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from torch import nn
-
+from gnnlib.bench import models
 from gnnlib.bench.graphs import Graph
-from gnnlib.bench.problems import Problem, Stack, aggregation, training_step
+from gnnlib.bench.pairs import common_neighbors
+from gnnlib.bench.problems import Problem, aggregation, hypergraph_layer, training_step
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Ratios to reach: times faster than PyG's default, than its best form, and than the yardstick."""
+    """Ratios to reach: times faster than PyG's default, than its best form, than the yardstick, than the
+    fastest of the other libraries; and times less memory than PyG's default."""
 
     pyg: float | None = None
     best: float | None = None
     yardstick: float | None = None
+    other: float | None = None
+    memory: float | None = None
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,15 @@ class Case:
 
     Attributes:
         name: what ``--cases`` takes.
-        group: what ``--cases`` takes for all of a kind: ``spmm``, ``step``.
+        group: what ``--cases`` takes for all of a kind: ``spmm``, ``step``, ``pairs``.
         graph: a name of :data:`gnnlib.bench.graphs.GRAPHS`.
         title: what a reader sees.
         problem: the graph -> the work on it.
         row: its row in the table of aims, or None for a case without one.
         huge_pages: whether torch's allocator asks for huge pages, for every contender, unless the user
             chooses; the aims of op cases are for ordinary pages, those of steps for huge ones.
+        rounds: samples of each contender unless the user chooses; fewer where a peer takes many seconds,
+            which average over the machine's drift by themselves.
     """
 
     name: str
@@ -45,30 +50,14 @@ class Case:
     row: int | None = None
     targets: Targets = field(default_factory=Targets)
     huge_pages: bool = False
-
-
-def _gcn(in_channels: int, hidden: int, classes: int, **options: Any) -> Callable[[Any], nn.Module]:
-    return lambda lib: Stack(
-        [lib.GCNConv(in_channels, hidden, **options), lib.GCNConv(hidden, classes, **options)]
-    )
-
-
-def _sage(lib: Any) -> nn.Module:
-    return Stack([lib.SAGEConv(128, 128), lib.SAGEConv(128, 40)])
-
-
-def _gin(lib: Any) -> nn.Module:
-    def mlp() -> nn.Module:
-        return nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64))
-
-    return Stack([lib.GINConv(mlp()) for _ in range(5)], lib.global_add_pool, nn.Linear(64, 2))
+    rounds: int = 7
 
 
 def _gcn_step(in_channels: int, hidden: int, classes: int) -> Callable[[Graph], Problem]:
-    cached = _gcn(in_channels, hidden, classes, cached=True)
+    cached = models.gcn(in_channels, hidden, classes, cached=True)
     return partial(
         training_step,
-        build=_gcn(in_channels, hidden, classes),
+        build=models.gcn(in_channels, hidden, classes),
         variants={"pyg-cached": cached, "pyg-csr-cached": cached},
         in_channels=in_channels,
         classes=classes,
@@ -77,7 +66,45 @@ def _gcn_step(in_channels: int, hidden: int, classes: int) -> Callable[[Graph], 
     )
 
 
-_GIN_STEP = partial(training_step, build=_gin, in_channels=64, classes=2, passes=(64,) * 9)
+_GIN_STEP = partial(training_step, build=models.gin(64, 2, 5), in_channels=64, classes=2, passes=(64,) * 9)
+
+_ARXIV = (128, 128, 40)  # input, hidden, classes
+#: Scale of the draw that attention and PNA are checked on: float64 PyG on the graph itself needs 18 to 40 GB.
+_CHECKED_AT = 0.1
+
+
+def _attention_step(layer: str, *, reads: tuple[int, ...], **options: Any) -> partial[Problem]:
+    """Four heads; ``reads``: node arrays gathered by each of a layer's passes over the edges.
+
+    PyG's torch CSR form merges parallel edges in layers that add self-loops, so it solves another problem.
+    """
+    in_channels, hidden, classes = _ARXIV
+    return partial(
+        training_step,
+        build=models.attention(layer, in_channels, hidden, classes, heads=4),
+        in_channels=in_channels,
+        classes=classes,
+        passes=tuple(width * k for width in (hidden, 4 * classes) for k in reads),
+        checked_at=_CHECKED_AT,
+        **options,
+    )
+
+
+_GAT_STEP = _attention_step("GATConv", reads=(1, 1), forms=("pyg",), edge_bytes=4000)
+
+_PNA_STEP = partial(
+    training_step,
+    build=models.pna(*_ARXIV),
+    in_channels=128,
+    classes=40,
+    # Forward one array; backward the gradients of the mean and of the variance. Of min and max, the argument
+    # is written and read and the gradient read, in both layers.
+    passes=(128, 256, 128, 256),
+    arrays=(128, 12),
+    forms=("pyg",),
+    checked_at=_CHECKED_AT,
+    edge_bytes=8500,
+)
 
 CASES: dict[str, Case] = {
     case.name: case
@@ -108,6 +135,7 @@ CASES: dict[str, Case] = {
             partial(aggregation, reduce="max", features=128, backward=True),
             row=3,
             targets=Targets(pyg=20, best=3),
+            rounds=5,
         ),
         Case(
             "spmm-hub",
@@ -121,19 +149,81 @@ CASES: dict[str, Case] = {
             "step",
             "arxiv-like",
             "GCN training step, 2 layers",
-            _gcn_step(128, 128, 40),
+            _gcn_step(*_ARXIV),
             row=4,
             targets=Targets(pyg=6.5, best=2.3),
             huge_pages=True,
+            rounds=5,
         ),
         Case(
             "sage-step",
             "step",
             "arxiv-like",
             "SAGE mean training step, 2 layers",
-            partial(training_step, build=_sage, in_channels=128, classes=40, passes=(128, 40, 40)),
+            partial(
+                training_step,
+                build=models.sage(*_ARXIV),
+                in_channels=128,
+                classes=40,
+                passes=(128, 40, 40),
+            ),
             row=5,
             targets=Targets(pyg=3.5, best=1.7),
+            huge_pages=True,
+            rounds=5,
+        ),
+        Case(
+            "gat-step",
+            "step",
+            "arxiv-like",
+            "GAT training step, 2 layers, 4 heads",
+            _GAT_STEP,
+            row=6,
+            targets=Targets(pyg=6, memory=7),
+            huge_pages=True,
+            rounds=5,
+        ),
+        Case(
+            "gatv2-step",
+            "step",
+            "arxiv-like",
+            "GATv2 training step, 2 layers, 4 heads",
+            _attention_step("GATv2Conv", reads=(1, 1, 2), forms=("pyg",), edge_bytes=6400),
+            row=7,
+            targets=Targets(pyg=8, memory=9),
+            huge_pages=True,
+            rounds=3,
+        ),
+        Case(
+            "transformer-step",
+            "step",
+            "arxiv-like",
+            "TransformerConv training step, 2 layers, 4 heads",
+            _attention_step("TransformerConv", reads=(2, 2, 2), forms=("pyg", "pyg-csr"), edge_bytes=6000),
+            row=7,
+            targets=Targets(pyg=8, memory=9),
+            huge_pages=True,
+            rounds=3,
+        ),
+        Case(
+            "pna-step",
+            "step",
+            "arxiv-like",
+            "PNA training step, 2 layers, 4 aggregators, 3 scalers",
+            _PNA_STEP,
+            row=8,
+            targets=Targets(pyg=12, memory=4),
+            huge_pages=True,
+            rounds=2,
+        ),
+        Case(
+            "hyper-step",
+            "step",
+            "hyper",
+            "hypergraph layer, forward and backward, F = 64",
+            partial(hypergraph_layer, features=64),
+            row=9,
+            targets=Targets(pyg=8),
             huge_pages=True,
         ),
         Case(
@@ -161,6 +251,41 @@ CASES: dict[str, Case] = {
             "GCN training step, Cora, hidden 16",
             _gcn_step(1433, 16, 7),
             huge_pages=True,
+        ),
+        Case(
+            "accel-gcn-step",
+            "step",
+            "arxiv-like",
+            "PyG's GCN after accelerate, training step",
+            partial(
+                training_step,
+                build=models.gcn(*_ARXIV),
+                in_channels=128,
+                classes=40,
+                passes=(128, 40, 40),
+                forms=("pyg",),
+                accelerated=True,
+            ),
+            huge_pages=True,
+            rounds=5,
+        ),
+        Case(
+            "accel-gat-step",
+            "step",
+            "arxiv-like",
+            "PyG's GAT after accelerate, training step",
+            partial(_GAT_STEP, accelerated=True),
+            huge_pages=True,
+            rounds=3,
+        ),
+        Case(
+            "common-neighbors",
+            "pairs",
+            "arxiv-like",
+            "common neighbours of 65,000 pairs",
+            partial(common_neighbors, count=65_000),
+            row=14,
+            targets=Targets(other=8),
         ),
     )
 }

@@ -25,13 +25,17 @@ class UnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph to measure on: ``edge_index`` ``[2, E]`` (row 0 source, row 1 target) over N nodes."""
+    """A graph to measure on: ``edge_index`` ``[2, E]`` (row 0 source, row 1 target) over N nodes.
+
+    For a hypergraph the columns are incidences: row 0 a node, row 1 a hyperedge that holds it.
+    """
 
     name: str
     edge_index: Tensor  # int64 [2, E]
     num_nodes: int
     batch: Tensor | None = None  # int64 [N], the graph of each node, where the case holds several
     num_graphs: int = 1
+    num_hyperedges: int = 0
 
     @property
     def num_edges(self) -> int:
@@ -92,6 +96,18 @@ def molecules(scale: float = 1.0) -> Graph:
     )
 
 
+def hyper(scale: float = 1.0) -> Graph:
+    """Hyperedges of Zipf(1.5) sizes clipped at 500, their members drawn uniformly and no member twice."""
+    num_nodes, num_hyperedges = int(50_000 * scale), int(20_000 * scale)
+    rng = np.random.default_rng(0)
+    sizes = np.minimum(rng.zipf(1.5, num_hyperedges), 500)
+    hyperedge = np.repeat(np.arange(num_hyperedges), sizes)
+    member = rng.integers(0, num_nodes, hyperedge.size)
+    once = np.unique(hyperedge * num_nodes + member)
+    flat = _graph("hyper", once % num_nodes, once // num_nodes, num_nodes)
+    return Graph(flat.name, flat.edge_index, num_nodes, num_hyperedges=num_hyperedges)
+
+
 def _planetoid(name: str) -> Callable[[float], Graph]:
     def load(scale: float = 1.0) -> Graph:  # a real graph has one size
         root = os.environ.get("GNNLIB_DATA")
@@ -110,6 +126,7 @@ GRAPHS: dict[str, Callable[[float], Graph]] = {
     "citeseer": _planetoid("citeseer"),
     "cora": _planetoid("cora"),
     "hub": hub,
+    "hyper": hyper,
     "in-cache": in_cache,
     "molecules": molecules,
 }

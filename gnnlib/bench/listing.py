@@ -16,11 +16,11 @@ from gnnlib.bench.table import MISSING, size, times
 def listing() -> RenderableType:
     """Every case and every peer."""
     cases = Table(title="Cases", title_justify="left")
-    for header in ("case", "group", "row", "graph", "what", "huge pages"):
-        cases.add_column(header)
+    for header in ("case", "group", "row", "graph", "what", "huge pages", "rounds"):
+        cases.add_column(header, no_wrap=header == "case")
     for c in CASES.values():
         pages = "yes" if c.huge_pages else "no"
-        cases.add_row(c.name, c.group, str(c.row or MISSING), c.graph, escape(c.title), pages)
+        cases.add_row(c.name, c.group, str(c.row or MISSING), c.graph, escape(c.title), pages, str(c.rounds))
     peers = Table(title="Peers", title_justify="left")
     for header in ("peer", "what", "counts as"):
         peers.add_column(header)

@@ -10,6 +10,7 @@ from typing import Any
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_GROUP = Path("/sys/fs/cgroup")
 
 
 def _kib(field: str) -> int:
@@ -53,3 +54,30 @@ def peak(call: Callable[[], Any]) -> int:
     high = _kib("VmHWM")
     del out
     return max(0, high - before) * 1024
+
+
+def free() -> int:
+    """Bytes that can be had before the machine, or the group this process is in, runs out."""
+    import psutil
+
+    available = int(psutil.virtual_memory().available)
+    try:  # a container's own limit, where it has one; what its page cache holds can be had too
+        limit, used = ((_GROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        cache = next(
+            int(line.split()[1])
+            for line in (_GROUP / "memory.stat").read_text().splitlines()
+            if line.startswith("inactive_file ")
+        )
+        return available if limit == "max" else min(available, int(limit) - int(used) + cache)
+    except (OSError, ValueError, StopIteration):
+        return available
+
+
+def shortage(needed: int) -> str | None:
+    """Why a call that holds ``needed`` bytes had better not start, or None."""
+    if needed <= (there := free()):
+        return None
+    return (
+        f"needs about {needed / 1e9:.1f} GB and {there / 1e9:.1f} GB are free; it was not started, "
+        "since running out would stop other programs; free memory or take a larger machine"
+    )

@@ -5,11 +5,25 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from gnnlib.bench.results import Ratio, Report
+from gnnlib.bench.results import Outcome, Ratio, Report
 from gnnlib.bench.table import times
 from gnnlib.files import write_bytes
 
-_SERIES = (("pyg", "against PyG, edge_index", "#3b6ea8"), ("best", "against the best PyG form", "#e08e3c"))
+_SERIES = (
+    ("pyg", "against PyG, edge_index", "#3b6ea8"),
+    ("best", "against the best PyG form", "#e08e3c"),
+    ("other", "against another library", "#5a9a68"),
+)
+_COLORS = {key: color for key, _, color in _SERIES}
+
+
+def _drawn(outcome: Outcome) -> dict[str, Ratio]:
+    """The ratios that get a bar: those against PyG, or against another library where PyG has no part."""
+    found = {key: ratio for key, *_ in _SERIES if (ratio := outcome.ratios().get(key)) is not None}
+    if "pyg" in found or "best" in found:
+        found.pop("other", None)
+    return found
+
 
 _TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
@@ -19,19 +33,18 @@ def draw(report: Report, stem: Path) -> list[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = [(o, o.ratios()) for o in report.outcomes if o.ratios().keys() & {"pyg", "best"}]
+    shown = [(o, _drawn(o)) for o in report.outcomes if _drawn(o)]
     if not shown:
         return []
     figure = Figure(figsize=(8.5, 1.6 + 0.75 * len(shown)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for place, (_, ratios) in enumerate(shown):
-        for k, (key, _label, color) in enumerate(_SERIES):
-            if (ratio := ratios.get(key)) is not None:
-                _bar(axes, place + 0.19 * (2 * k - 1), ratio, color)
+        for k, (key, ratio) in enumerate(ratios.items()):
+            _bar(axes, place + 0.19 * (2 * k + 1 - len(ratios)), ratio, _COLORS[key])
     axes.axvline(1, color="0.3", linewidth=0.8)
     axes.set_xscale("log")
-    drawn = [found[key] for _, found in shown for key, *_ in _SERIES if key in found]
+    drawn = [ratio for _, found in shown for ratio in found.values()]
     highest = max(2.0, *(max(r.value, r.target or 1) for r in drawn))
     lowest = min(r.value for r in drawn)
     axes.set_xlim(0.9 if lowest >= 1 else 0.6 * lowest, 1.6 * highest)
@@ -48,9 +61,10 @@ def draw(report: Report, stem: Path) -> list[Path]:
     quick = "; quick run: tiny graphs, the figures mean nothing" if s.quick else ""
     axes.set_xlabel("times faster (logarithmic)")
     figure.supxlabel(f"{s.cpu}, {s.cores} cores{quick}", fontsize=8, color="0.4")
-    handles = [axes.barh([0], [0], color=color, label=label) for _, label, color in _SERIES]
+    used = {key for _, found in shown for key in found}
+    handles = [axes.barh([0], [0], color=color, label=label) for key, label, color in _SERIES if key in used]
     aim = axes.plot([], [], "k|", markersize=11, markeredgewidth=1.8, label="aim")
-    figure.legend(handles=[*handles, *aim], loc="outside upper left", ncols=3, frameon=False)
+    figure.legend(handles=[*handles, *aim], loc="outside upper left", ncols=4, frameon=False)
     written = []
     for kind in ("png", "svg"):
         buffer = io.BytesIO()

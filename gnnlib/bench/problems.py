@@ -1,4 +1,4 @@
-"""The two kinds of work that cases measure: one op on a graph, and a whole training step."""
+"""The kinds of work that cases measure on node features: one op, one layer, a whole training step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import functools
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -14,10 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gnnlib.bench import reference
-from gnnlib.bench.graphs import Graph
+from gnnlib.bench.graphs import GRAPHS, Graph
+from gnnlib.bench.models import Build
 from gnnlib.bench.peers import AGGREGATE, DEFAULT, FORMS
 from gnnlib.bench.timing import Run
-from gnnlib.bench.traffic import NOTHING, Traffic, neighbor_pass, node_arrays
+from gnnlib.bench.traffic import NOTHING, Traffic, neighbor_pass, node_arrays, rows_pass
+
+#: Graphs with fewer edges than this are small: results are checked on the graph itself.
+SMALL = 100_000
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,27 @@ class Problem:
         contenders: name -> set-up that returns the call to time; ``"ours"`` first.
         verify: name -> what is wrong with that contender's result against float64, or None.
         traffic: the bytes that a call must move.
+        needs: name -> bytes that a call of that contender holds at its peak, for those that a machine may
+            lack the memory for.
+        sampled: ``verify`` looks at a smaller draw. A call returns the loss of a step, and the first losses
+            of ours and of PyG on the input itself are to agree too.
     """
 
     contenders: Mapping[str, Callable[[], Run]]
     verify: Callable[[str], str | None]
     traffic: Traffic
+    needs: Mapping[str, int] = field(default_factory=dict)
+    sampled: bool = False
 
 
-def _first(sentences: Iterable[str | None]) -> str | None:
+def first(sentences: Iterable[str | None]) -> str | None:
+    """The first that says something."""
     return next((s for s in sentences if s is not None), None)
+
+
+def library(name: str) -> Any:
+    """The ``nn`` that a contender's layers come from."""
+    return importlib.import_module("gnnlib.nn" if name == "ours" else "torch_geometric.nn")
 
 
 def aggregation(
@@ -75,7 +91,7 @@ def aggregation(
         results = got if isinstance(got, tuple) else (got,)
         # Where neighbours tie, other libraries may share the gradient out: theirs is not held to our rule.
         checked = len(results) if name == "ours" else 1
-        return _first(e.disagreement(r) for e, r in zip(expected()[:checked], results, strict=False))
+        return first(e.disagreement(r) for e, r in zip(expected()[:checked], results, strict=False))
 
     traffic = neighbor_pass(graph, features)
     if backward:  # the argument written and read, the gradient read and the input's gradient written
@@ -84,25 +100,51 @@ def aggregation(
     return Problem({n: functools.partial(start, n) for n in names}, verify, traffic)
 
 
-class Stack(nn.Module):
-    """Convolutions with ReLU between them, and a sum over each graph with a linear map where asked."""
+def hypergraph_layer(graph: Graph, *, features: int) -> Problem:
+    """One hypergraph convolution, forward and backward to its input and its parameters.
 
-    def __init__(self, convs: Iterable[nn.Module], pool: Any = None, head: nn.Module | None = None) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(convs)
-        self.pool = pool
-        self.head = head
+    Our layer does as PyG's does; with hyperedge weights of 1 the paper's form is the same.
+    """
+    draw = torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(graph.num_nodes, features, generator=draw) for _ in range(2))
+    members, size = graph.edge_index, graph.num_hyperedges
 
-    def forward(self, x: Tensor, adj: Any, batch: Tensor | None, num_graphs: int) -> Tensor:
-        for k, conv in enumerate(self.convs):
-            x = conv(F.relu(x) if k else x, adj)
-        if self.head is not None:
-            x = self.head(self.pool(F.relu(x), batch, num_graphs))
-        return x
+    def build(name: str) -> nn.Module:
+        options = {"pyg_compat": True} if name == "ours" else {}
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            conv: nn.Module = library(name).HypergraphConv(features, features, **options)
+            conv.load_state_dict(library(DEFAULT).HypergraphConv(features, features).state_dict())
+        return conv
 
+    def start(name: str, dtype: torch.dtype = torch.float32) -> Run:
+        conv = build(name).to(dtype)
+        leaf, outer = x.to(dtype, copy=True).requires_grad_(), grad.to(dtype)
+        inputs = [leaf, *conv.parameters()]
 
-#: A model from either library's ``nn``, whose layers share names, arguments and state_dict keys.
-Build = Callable[[Any], nn.Module]
+        def run() -> dict[str, Tensor]:
+            out = conv(leaf, members, num_edges=size)
+            grads = torch.autograd.grad(out, inputs, outer)
+            names = ["x", *(n for n, _ in conv.named_parameters())]
+            return {"out": out.detach(), **dict(zip(names, grads, strict=True))}
+
+        return run
+
+    @functools.cache
+    def expected() -> dict[str, reference.Expected]:
+        exact = start(DEFAULT, torch.float64)()
+        # Each array on its own: the gradient of the map is a thousand times that of x.
+        return {n: e for name, v in exact.items() for n, e in reference.gradients({name: v}).items()}
+
+    def verify(name: str) -> str | None:
+        got = start(name)()
+        return first(expected()[n].disagreement(g) for n, g in got.items())
+
+    there = rows_pass(graph.num_nodes, size, graph.num_edges, features)
+    back = rows_pass(size, graph.num_nodes, graph.num_edges, features)
+    return Problem(
+        {n: functools.partial(start, n) for n in ("ours", DEFAULT)}, verify, there + back + there + back
+    )
 
 
 def training_step(
@@ -112,69 +154,90 @@ def training_step(
     in_channels: int,
     classes: int,
     passes: tuple[int, ...],
+    arrays: tuple[int, int] = (0, 0),
+    forms: tuple[str, ...] = ("pyg", "pyg-csr", "pyg-edgeindex"),
     variants: Mapping[str, Build] | None = None,
     fresh: bool = False,
+    accelerated: bool = False,
+    checked_at: float | None = None,
+    edge_bytes: int = 0,
 ) -> Problem:
     """Zeroed gradients, forward, cross entropy, backward and an Adam step, all nodes (or graphs) at once.
 
     Args:
         passes: width of every pass over the edges that the step cannot do without; its traffic counts
-            these alone.
+            these and ``arrays``.
+        arrays: width and number of node arrays that the step cannot do without, beside them.
+        forms: the forms of PyG that give this model's results, and are worth the time.
         variants: other models by peer, for forms of PyG that are options of a layer.
         fresh: every step sees a new ``edge_index``, as a loader delivers it, so nothing is reused.
+        accelerated: ours is PyG's model after ``gnnlib.accelerate``.
+        checked_at: results are checked on a draw of the same generator at this scale, where float64 on the
+            graph itself would take minutes or more memory than there is.
+        edge_bytes: bytes per edge that PyG's step holds at its peak; 0 where any machine has the memory.
     """
-    models = dict.fromkeys(("ours", "pyg", "pyg-csr", "pyg-edgeindex"), build) | dict(variants or {})
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(graph.num_nodes, in_channels, generator=draw)
-    items = graph.num_nodes if graph.batch is None else graph.num_graphs
-    y = torch.randint(classes, (items,), generator=draw)
+    models = dict.fromkeys(("ours", *forms), build) | dict(variants or {})
+    sample = graph
+    if checked_at is not None and graph.num_edges > SMALL:
+        sample = GRAPHS[graph.name](checked_at)
 
-    @functools.cache
-    def initial() -> dict[str, Tensor]:
+    def inputs(of: Graph) -> tuple[Tensor, Tensor]:
+        draw = torch.Generator().manual_seed(0)
+        items = of.num_nodes if of.batch is None else of.num_graphs
+        x = torch.randn(of.num_nodes, in_channels, generator=draw)
+        return x, torch.randint(classes, (items,), generator=draw)
+
+    def model_of(name: str, of: Graph) -> nn.Module:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return copy.deepcopy(build(importlib.import_module("torch_geometric.nn")).state_dict())
+            initial = copy.deepcopy(build(library(DEFAULT), of).state_dict())
+            model = models[name](library(DEFAULT if accelerated else name), of)
+        model.load_state_dict(initial)
+        if accelerated and name == "ours":
+            from gnnlib.accel import accelerate
 
-    def model_of(name: str) -> nn.Module:
-        library = importlib.import_module("gnnlib.nn" if name == "ours" else "torch_geometric.nn")
-        model = models[name](library)
-        model.load_state_dict(initial())
+            accelerate(model)
         return model
 
-    def loss_of(model: nn.Module, adj: Any, features: Tensor) -> Tensor:
+    def loss_of(model: nn.Module, adj: Any, of: Graph, x: Tensor, y: Tensor) -> Tensor:
         if fresh and isinstance(adj, Tensor) and adj.layout == torch.strided:
             adj = adj.clone()
-        return F.cross_entropy(model(features, adj, graph.batch, graph.num_graphs), y)
+        return F.cross_entropy(model(x, adj, of.batch, of.num_graphs), y)
 
     def start(name: str) -> Run:
-        model, adj = model_of(name), FORMS[name](graph)
+        model, adj = model_of(name, graph), FORMS[name](graph)
+        x, y = inputs(graph)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
         def run() -> Tensor:
             optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(model, adj, x)
+            loss = loss_of(model, adj, graph, x, y)
             torch.autograd.backward(loss)
             optimizer.step()
             return loss.detach()
 
         return run
 
-    def gradients(model: nn.Module, adj: Any, features: Tensor) -> dict[str, Tensor]:
-        loss = loss_of(model, adj, features)
+    def gradients(name: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+        model = model_of(name, sample).to(dtype)
+        x, y = inputs(sample)
+        loss = loss_of(model, FORMS[name](sample), sample, x.to(dtype), y)
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         grads = torch.autograd.grad(loss, [p for _, p in named])
         return {"loss": loss.detach()} | {n: g for (n, _), g in zip(named, grads, strict=True)}
 
     @functools.cache
     def expected() -> dict[str, reference.Expected]:
-        exact = gradients(model_of(DEFAULT).double(), FORMS[DEFAULT](graph), x.double())
-        return reference.gradients(exact)
+        return reference.gradients(gradients(DEFAULT, torch.float64))
 
     def verify(name: str) -> str | None:
-        got = gradients(model_of(name), FORMS[name](graph), x)
+        got = gradients(name)
         if got.keys() != expected().keys():
             return f"trains {sorted(got)}, expected {sorted(expected())}"
-        return _first(expected()[n].disagreement(g) for n, g in got.items())
+        return first(expected()[n].disagreement(g) for n, g in got.items())
 
-    traffic = sum((neighbor_pass(graph, w) for w in passes), NOTHING)
-    return Problem({n: functools.partial(start, n) for n in models}, verify, traffic)
+    traffic = sum((neighbor_pass(graph, w) for w in passes), NOTHING) + node_arrays(graph, *arrays)
+    needs = {n: edge_bytes * graph.num_edges for n in models if n != "ours" and edge_bytes}
+    return Problem(
+        {n: functools.partial(start, n) for n in models}, verify, traffic, needs, sampled=sample is not graph
+    )

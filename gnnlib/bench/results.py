@@ -34,7 +34,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times faster ours is than ``peer``, minimum over minimum, and what was aimed at."""
+    """How many times faster (minimum over minimum) or leaner ours is than ``peer``, and what was aimed at."""
 
     value: float
     peer: str
@@ -105,7 +105,7 @@ class Outcome:
     @property
     def against_others(self) -> Ratio | None:
         """Against the fastest of the libraries beside PyG."""
-        return self._ratio(self._of_kind("other"), None)
+        return self._ratio(self._of_kind("other"), self.targets.other)
 
     @property
     def bandwidth(self) -> float | None:
@@ -120,12 +120,12 @@ class Outcome:
         return None if ours is None or self.traffic is None else self.traffic.once / ours
 
     @property
-    def memory_ratio(self) -> float | None:
+    def memory_ratio(self) -> Ratio | None:
         """Peak of PyG's default over ours."""
         ours, theirs = (self.entries.get(p) for p in ("ours", DEFAULT))
         if ours is None or theirs is None or not ours.peak or theirs.peak is None:
             return None
-        return theirs.peak / ours.peak
+        return Ratio(theirs.peak / ours.peak, DEFAULT, self.targets.memory)
 
     def to_json(self) -> dict[str, Any]:
         """Every field, and the figures derived from them."""
@@ -148,7 +148,7 @@ class Outcome:
         plain["ratios"] = {name: dataclasses.asdict(r) for name, r in self.ratios().items()}
         plain["bandwidth_per_edge"] = self.bandwidth
         plain["bandwidth_once"] = self.compulsory_bandwidth
-        plain["memory_ratio"] = self.memory_ratio
+        plain["memory_ratio"] = None if (m := self.memory_ratio) is None else m.value
         return plain
 
     def ratios(self) -> dict[str, Ratio]:
@@ -171,7 +171,7 @@ class Setting:
     commit: str | None
     versions: dict[str, str | None]
     started: str  # UTC, ISO 8601
-    rounds: int
+    rounds: int | None  # None: as each case says
     quick: bool
 
     @property

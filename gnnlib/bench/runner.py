@@ -33,7 +33,7 @@ class Plan:
     Attributes:
         cases: names of cases or groups; empty for all.
         peers: names of peers beside ours; empty for all.
-        rounds: samples of each contender.
+        rounds: samples of each contender; each case's own choice when None.
         threads: torch's threads; its own choice when None.
         huge_pages: True or False for every case, None for each case's own choice.
         memory: measure peaks too, a process for each contender.
@@ -42,14 +42,14 @@ class Plan:
 
     cases: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
-    rounds: int = 7
+    rounds: int | None = None
     threads: int | None = None
     huge_pages: bool | None = None
     memory: bool = True
     quick: bool = False
 
     def __post_init__(self) -> None:
-        if self.rounds < 1:
+        if self.rounds is not None and self.rounds < 1:
             raise ValueError(f"bench: rounds={self.rounds}; at least 1 is needed, 5 for a figure to quote")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"bench: threads={self.threads}; at least 1 is needed")
@@ -71,7 +71,7 @@ class Plan:
 Progress = Callable[[Case, str], None]
 
 
-def _ask(request: Request, huge_pages: bool, on_event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def ask(request: Request, huge_pages: bool, on_event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Run a worker to its end; a worker that dies is a result that says so."""
     environment = {
         **os.environ,
@@ -121,8 +121,9 @@ def run_case(case: Case, plan: Plan, progress: Progress = lambda case, text: Non
             count += 1
             progress(case, f"timing {event['sample'][0]} ({count})")
 
-    request = Request("time", case.name, plan.chosen_peers(), plan.rounds, plan.quick, plan.threads)
-    found = _ask(request, huge_pages, on_event)
+    rounds = case.rounds if plan.rounds is None else plan.rounds
+    request = Request("time", case.name, plan.chosen_peers(), rounds, plan.quick, plan.threads)
+    found = ask(request, huge_pages, on_event)
     samples, notes = found.pop("samples", {}), found.pop("notes", {})
     traffic = found.pop("traffic", None)
     entries = {}
@@ -131,8 +132,8 @@ def run_case(case: Case, plan: Plan, progress: Progress = lambda case, text: Non
         entries[peer] = Entry(peer, times, note=notes.get(peer))
         if plan.memory and times is not None:
             progress(case, f"memory of {peer}")
-            ask = dataclasses.replace(request, what="memory", peers=(peer,))
-            seen = _ask(ask, huge_pages, lambda event: None)
+            again = dataclasses.replace(request, what="memory", peers=(peer,))
+            seen = ask(again, huge_pages, lambda event: None)
             said = [
                 n for n in (notes.get(peer), seen.get("note"), seen.get("refused"), seen.get("skipped")) if n
             ]
@@ -150,6 +151,19 @@ def run_case(case: Case, plan: Plan, progress: Progress = lambda case, text: Non
     )
 
 
+def setting_of(plan: Plan) -> Setting:
+    """This machine and installation, now."""
+    return Setting(
+        cpu=machine.cpu_name(),
+        cores=machine.cores(),
+        commit=machine.commit(),
+        versions={"python": sys.version.split()[0], **{p: machine.version(p) for p in _PACKAGES}},
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        rounds=plan.rounds,
+        quick=plan.quick,
+    )
+
+
 def run(
     plan: Plan,
     *,
@@ -164,15 +178,7 @@ def run(
     """
     cases = plan.chosen()
     plan.chosen_peers()
-    setting = Setting(
-        cpu=machine.cpu_name(),
-        cores=machine.cores(),
-        commit=machine.commit(),
-        versions={"python": sys.version.split()[0], **{p: machine.version(p) for p in _PACKAGES}},
-        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        rounds=plan.rounds,
-        quick=plan.quick,
-    )
+    setting = setting_of(plan)
     outcomes = []
     for case in cases:
         outcomes.append(run_case(case, plan, progress))

@@ -14,6 +14,8 @@ Run = Callable[[], Any]
 
 #: A sample lasts at least this long (seconds): shorter calls are repeated and divided.
 MIN_SAMPLE = 0.05
+#: A call that takes longer (seconds) is warm after one; its time hides whatever a second would still save.
+PATIENCE = 3.0
 #: Idle threads of an OpenMP pool spin for a millisecond or so after their last loop; let them sleep.
 SETTLE = 0.005
 
@@ -48,6 +50,13 @@ def _elapsed(run: Run, calls: int) -> float:
     return (end - start) / calls
 
 
+def twice(run: Run) -> Any:
+    """Two calls, or one that takes longer than :data:`PATIENCE`; the last result."""
+    start = time.perf_counter()
+    out = run()
+    return out if time.perf_counter() - start > PATIENCE else run()
+
+
 def interleave(
     runs: Mapping[str, Run],
     rounds: int,
@@ -57,14 +66,16 @@ def interleave(
 ) -> dict[str, Times]:
     """Time every run once a round, in the same order each round, after two warm-up calls of each.
 
+    A run whose first call takes longer than :data:`PATIENCE` gets no second.
+
     Every contender gives the same number of samples, so no minimum is favoured by more draws.
     """
     if rounds < 1:
         raise ValueError(f"interleave: rounds={rounds}; at least 1 is needed, 5 for a figure to quote")
     calls = {}
     for name, run in runs.items():
-        _elapsed(run, 1)
-        calls[name] = max(1, math.ceil(min_sample / max(_elapsed(run, 1), 1e-7)))
+        slow = _elapsed(run, 1) > PATIENCE
+        calls[name] = 1 if slow else max(1, math.ceil(min_sample / max(_elapsed(run, 1), 1e-7)))
     samples: dict[str, list[float]] = {name: [] for name in runs}
     collecting = gc.isenabled()
     gc.collect()

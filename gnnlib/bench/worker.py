@@ -17,10 +17,12 @@ from typing import Any
 import torch
 
 from gnnlib import machine
-from gnnlib.bench import memory
+from gnnlib.bench import growth, memory
 from gnnlib.bench.cases import CASES
 from gnnlib.bench.graphs import GRAPHS, QUICK, UnavailableError
-from gnnlib.bench.timing import MIN_SAMPLE, Run, interleave
+from gnnlib.bench.peers import DEFAULT
+from gnnlib.bench.reference import STEP_TOLERANCE
+from gnnlib.bench.timing import MIN_SAMPLE, Run, interleave, twice
 from gnnlib.bench.traffic import copy_bandwidth
 
 #: Begins every line that is an event; other output of the process is no business of the parent.
@@ -32,12 +34,14 @@ Emit = Callable[[dict[str, Any]], None]
 class Request:
     """What to measure: the time of every contender, or the memory of the only one in ``peers``."""
 
-    what: str  # "time" | "memory"
-    case: str
+    what: str  # "time" | "memory" | "growth"
+    case: str  # of growth: a name of gnnlib.bench.growth.WORK
     peers: tuple[str, ...] | None = None  # None: all that the case has
     rounds: int = 5
     quick: bool = False
     threads: int | None = None
+    edges: int = 0  # of growth
+    features: int = 0  # of growth
 
 
 def _sentence(error: Exception) -> str:
@@ -47,6 +51,25 @@ def _sentence(error: Exception) -> str:
         if isinstance(error, UnavailableError) and lines
         else f"{type(error).__name__}: {' '.join(lines)[:300]}"
     )
+
+
+def _remembering(name: str, run: Run, first: dict[str, Any]) -> Run:
+    def remembering() -> Any:
+        out = run()
+        first.setdefault(name, out)
+        return out
+
+    return remembering
+
+
+def _apart(losses: dict[str, Any]) -> str | None:
+    """How the first losses of ours and of PyG differ, where both ran, or None."""
+    if not {"ours", DEFAULT} <= losses.keys():
+        return None
+    ours, theirs = float(losses["ours"]), float(losses[DEFAULT])
+    if abs(ours - theirs) <= STEP_TOLERANCE * abs(theirs):
+        return None
+    return f"ours disagrees with PyG: loss {ours:.9g}, PyG's {theirs:.9g}"
 
 
 def measure_time(request: Request, emit: Emit) -> dict[str, Any]:
@@ -68,6 +91,9 @@ def measure_time(request: Request, emit: Emit) -> dict[str, Any]:
         if name != "ours" and request.peers is not None and name not in request.peers:
             continue
         emit({"phase": f"checking {name} against float64"})
+        if (why := memory.shortage(problem.needs.get(name, 0))) is not None:
+            notes[name] = why
+            continue
         try:
             wrong = problem.verify(name)
             runs[name] = problem.contenders[name]()
@@ -80,6 +106,9 @@ def measure_time(request: Request, emit: Emit) -> dict[str, Any]:
             if name == "ours":
                 return found | {"refused": f"ours disagrees with float64: {wrong}", "notes": notes}
             notes[name] = f"differs from float64: {wrong}"
+    losses: dict[str, Any] = {}
+    if problem.sampled:
+        runs = {name: _remembering(name, run, losses) for name, run in runs.items()}
     del problem  # and with it the float64 results
     gc.collect()
     emit({"phase": "timing"})
@@ -90,11 +119,16 @@ def measure_time(request: Request, emit: Emit) -> dict[str, Any]:
         min_sample=0.0 if request.quick else MIN_SAMPLE,
         on_sample=lambda name, seconds: emit({"sample": [name, seconds]}),
     )
+    if (why := _apart(losses)) is not None:
+        return found | {"refused": why, "notes": notes}
     return found | {"samples": {n: t.samples for n, t in times.items()}, "notes": notes}
 
 
 def measure_memory(request: Request) -> dict[str, Any]:
-    """Peak of the first two calls of one contender: what it caches between calls counts."""
+    """Peak of the first two calls of one contender: what it caches between calls counts.
+
+    A call that takes many seconds is made once.
+    """
     if (why := memory.why_not()) is not None:
         return {"note": f"memory {why}"}
     case = CASES[request.case]
@@ -103,13 +137,13 @@ def measure_memory(request: Request) -> dict[str, Any]:
     small = case.problem(make(QUICK)).contenders[peer]()  # loads the libraries and compiles the kernels
     small(), small()
     del small
-    run = case.problem(make(QUICK if request.quick else 1.0)).contenders[peer]()
+    problem = case.problem(make(QUICK if request.quick else 1.0))
+    if (why := memory.shortage(problem.needs.get(peer, 0))) is not None:
+        return {"note": f"memory: {why}"}
+    run = problem.contenders[peer]()
+    del problem
 
-    def twice() -> Any:
-        run()
-        return run()
-
-    return {"peak": memory.peak(twice)}
+    return {"peak": memory.peak(lambda: twice(run))}
 
 
 def main(argument: str) -> None:
@@ -122,7 +156,12 @@ def main(argument: str) -> None:
         print(MARK + json.dumps(event), flush=True)
 
     try:
-        found = measure_time(request, emit) if request.what == "time" else measure_memory(request)
+        if request.what == "growth":
+            found = growth.measure(
+                request.case, request.edges, request.features, rounds=request.rounds, quick=request.quick
+            )
+        else:
+            found = measure_time(request, emit) if request.what == "time" else measure_memory(request)
     except UnavailableError as error:
         found = {"skipped": str(error)}
     emit({"result": found})

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from gnnlib.bench import yardstick
+from gnnlib.bench import graphs, memory, yardstick
 from gnnlib.bench.cases import CASES
 from gnnlib.bench.graphs import GRAPHS, QUICK, UnavailableError, in_cache
+from gnnlib.bench.pairs import draw_pairs, expected_lists
 from gnnlib.bench.peers import AGGREGATE, PEERS, sorted_rows
-from gnnlib.bench.worker import Request, measure_time
+from gnnlib.bench.problems import Problem
+from gnnlib.bench.traffic import NOTHING
+from gnnlib.bench.worker import Request, measure_memory, measure_time
 
 RUNNABLE = [c for c in CASES.values() if c.graph not in ("cora", "citeseer")]
 
@@ -23,7 +26,7 @@ def test_every_contender_runs_and_ours_agrees_with_float64(case: Any) -> None:
     assert next(iter(problem.contenders)) == "ours"
     assert problem.contenders.keys() <= PEERS.keys()
     assert problem.verify("ours") is None
-    assert problem.verify("pyg") is None
+    assert problem.verify("pyg" if "pyg" in problem.contenders else "scipy") is None
     for start in problem.contenders.values():
         try:
             run = start()
@@ -37,8 +40,8 @@ def test_cases_name_known_graphs_and_carry_their_own_names() -> None:
     for name, case in CASES.items():
         assert name == case.name
         assert case.graph in GRAPHS
-    rows = [case.row for case in CASES.values() if case.row is not None]
-    assert len(rows) == len(set(rows))
+    rows = {case.row for case in CASES.values() if case.row is not None}
+    assert rows == {*range(1, 11), 14}  # the CPU rows that exist; row 7 has two layers
 
 
 def test_peers_of_sums_agree_with_float64() -> None:
@@ -73,6 +76,67 @@ def test_a_failing_peer_is_a_note_and_ours_failing_is_a_refusal(monkeypatch: pyt
         assert list(found["samples"]) == ["ours"]
     monkeypatch.setitem(AGGREGATE, "ours", broken)
     assert measure_time(request, lambda event: None)["refused"] == "RuntimeError: out of luck"
+
+
+def test_a_peer_that_lacks_memory_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free", lambda: 10**6)
+    request = Request("time", "pna-step", peers=("pyg",), rounds=1, quick=True)
+    found = measure_time(request, lambda event: None)
+    assert list(found["samples"]) == ["ours"]
+    assert found["notes"]["pyg"].startswith("needs about 0.2 GB and 0.0 GB are free; it was not started")
+    found = measure_memory(dataclasses.replace(request, what="memory"))
+    assert "peak" not in found
+    assert "needs about 0.2 GB" in found["note"] or "needs Linux" in found["note"]
+
+
+def test_results_checked_on_a_smaller_draw_must_agree_on_the_input_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    case = CASES["spmm-hub"]
+    losses = {"ours": 1.0, "pyg": 1.00005, "pyg-csr": 7.0}
+
+    def problem(graph: Any) -> Problem:
+        starts = {n: lambda value=value: lambda: torch.tensor(value) for n, value in losses.items()}
+        return Problem(starts, lambda name: None, NOTHING, sampled=True)
+
+    monkeypatch.setitem(CASES, "spmm-hub", dataclasses.replace(case, problem=problem))
+    request = Request("time", "spmm-hub", rounds=1, quick=True)
+    assert measure_time(request, lambda event: None)["samples"].keys() == losses.keys()
+    losses["ours"] = 1.01
+    found = measure_time(request, lambda event: None)
+    assert found["refused"].startswith("ours disagrees with PyG: loss 1.0")
+
+
+def test_a_large_graph_is_checked_on_a_smaller_draw() -> None:
+    asked: list[float] = []
+    make = graphs.GRAPHS["arxiv-like"]
+    graph = make(0.05)  # 116,624 edges
+
+    def draw(scale: float) -> graphs.Graph:
+        asked.append(scale)
+        return make(QUICK)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(graphs.GRAPHS, "arxiv-like", draw)
+        problem = CASES["gat-step"].problem(graph)
+        assert problem.sampled
+        assert not CASES["gat-step"].problem(make(QUICK)).sampled
+        assert not CASES["gcn-step"].problem(graph).sampled
+    assert asked == [0.1]
+    assert problem.needs == {"pyg": 4000 * graph.num_edges}
+
+
+def test_common_neighbors_are_those_of_sets() -> None:
+    graph = graphs.arxiv_like(0.002)
+    neighbors: dict[int, set[int]] = {}
+    for s, t in graph.edge_index.T.tolist():
+        neighbors.setdefault(t, set()).add(s)
+    pairs = draw_pairs(graph, 200)
+    indptr, indices = expected_lists(graph, pairs)
+    assert indices.size
+    for p, (u, v) in enumerate(pairs.T.tolist()):
+        both = neighbors.get(u, set()) & neighbors.get(v, set())
+        assert indices[indptr[p] : indptr[p + 1]].tolist() == sorted(both)
 
 
 def test_a_run_reports_its_phases_and_samples() -> None:

@@ -48,7 +48,7 @@ def test_memory_is_measured_in_a_fresh_process() -> None:
     if why := memory.why_not():
         pytest.skip(why)
     request = Request("memory", "spmm-in-cache", peers=("scipy",), threads=1)
-    found = runner._ask(request, False, lambda event: None)
+    found = runner.ask(request, False, lambda event: None)
     out = 20_000 * 64 * 4
     assert out <= found["peak"] < 4 * out
 
@@ -66,13 +66,14 @@ def test_an_unknown_name_is_told_the_nearest(option: str, name: str, said: str, 
 def test_the_list_names_cases_and_peers() -> None:
     done = _invoke("--list")
     assert done.exit_code == 0
-    for name in ("spmm-sum", "gcn-step", "avx2", "pyg-csr"):
+    for name in (*CASES, "avx2", "pyg-csr"):
         assert name in done.output
 
 
 def test_groups_names_and_lists_choose_cases() -> None:
     assert [c.group for c in Plan(cases=("spmm",)).chosen()] == ["spmm"] * 4
     assert [c.name for c in Plan(cases=("gcn-step", "spmm-sum")).chosen()] == ["spmm-sum", "gcn-step"]
+    assert [c.name for c in Plan(cases=("pairs",)).chosen()] == ["common-neighbors"]
     assert len(Plan().chosen()) == len(CASES)
 
 
@@ -120,6 +121,21 @@ def test_the_huge_page_setting_is_that_of_the_case_unless_chosen(
     given = _worker(monkeypatch, f"echo '{MARK}{result}'")
     assert run_case(CASES[case], plan).skipped == "a stand-in"
     assert [env[machine.HUGE_PAGES_VARIABLE] for env in given] == [asked]
+
+
+@pytest.mark.parametrize(("plan", "rounds"), [(Plan(memory=False), 2), (Plan(memory=False, rounds=9), 9)])
+def test_a_case_chooses_its_rounds_unless_told(
+    plan: Plan, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Request] = []
+
+    def ask(request: Request, huge_pages: bool, on_event: Any) -> dict[str, Any]:
+        asked.append(request)
+        return {"skipped": "a stand-in"}
+
+    monkeypatch.setattr(runner, "ask", ask)
+    run_case(CASES["pna-step"], plan)
+    assert [r.rounds for r in asked] == [rounds]
 
 
 def test_a_refused_case_ends_with_an_error_status(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from gnnlib.bench.graphs import GRAPHS, QUICK, UnavailableError, arxiv_like, hub, in_cache, molecules
+from gnnlib.bench.graphs import GRAPHS, QUICK, UnavailableError, arxiv_like, hub, hyper, in_cache, molecules
 
-GENERATED = ["arxiv-like", "hub", "in-cache", "molecules"]
+GENERATED = ["arxiv-like", "hub", "hyper", "in-cache", "molecules"]
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -43,6 +43,17 @@ def test_the_hub_is_joined_to_every_node() -> None:
     degree = torch.bincount(graph.edge_index[1], minlength=graph.num_nodes)
     assert int(degree[0]) == 100_000 + 2  # the star and both directions of the ring
     assert degree[1:].max() == 3
+
+
+def test_hyperedges_have_the_sizes_they_are_named_for() -> None:
+    graph = hyper()
+    assert (graph.num_nodes, graph.num_hyperedges) == (50_000, 20_000)
+    node, hyperedge = graph.edge_index
+    size = torch.bincount(hyperedge, minlength=graph.num_hyperedges)
+    assert 490 < size.max() <= 500
+    assert size.min() == 1
+    assert torch.unique(hyperedge * graph.num_nodes + node).numel() == graph.num_edges
+    assert 600_000 < graph.num_edges < 700_000
 
 
 def test_molecules_are_many_small_graphs() -> None:

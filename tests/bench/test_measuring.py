@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from gnnlib.bench import memory, traffic
+from gnnlib.bench import memory, timing, traffic
 from gnnlib.bench.graphs import Graph
 from gnnlib.bench.timing import Times, interleave
 
@@ -28,6 +30,34 @@ def test_a_short_call_is_repeated_until_the_clock_can_see_it() -> None:
     found = interleave({"short": run}, 2, min_sample=0.01)
     assert count > 200
     assert found["short"].min < 1e-4
+
+
+def test_a_slow_call_is_warm_after_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "PATIENCE", -1.0)
+    calls: list[int] = []
+    interleave({"slow": lambda: calls.append(1)}, 2, min_sample=1.0)
+    assert len(calls) == 1 + 2
+    timing.twice(lambda: calls.append(1))
+    assert len(calls) == 4
+
+
+def test_a_shortage_names_what_is_needed_and_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert memory.free() > 0
+    assert memory.shortage(0) is None
+    said = memory.shortage(10**15)
+    assert said is not None
+    assert said.startswith("needs about 1000000.0 GB")
+
+
+def test_a_containers_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    whole = memory.free()
+    for name, text in {"max": "3000\n", "current": "2000\n", "stat": "anon 1\ninactive_file 500\n"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert memory.free() == 3000 - 2000 + 500
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free() > 1500
+    assert whole > 1500
 
 
 def test_times_report_minimum_median_and_range() -> None:

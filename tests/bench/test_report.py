@@ -34,7 +34,7 @@ def outcome() -> Outcome:
         1,
         "spmm sum, F = 128",
         "arxiv-like",
-        Targets(pyg=20, best=2.5, yardstick=0.8),
+        Targets(pyg=20, best=2.5, yardstick=0.8, other=0.25, memory=30),
         num_nodes=10,
         num_edges=20,
         threads=2,
@@ -64,9 +64,12 @@ def test_ratios_are_minimum_over_minimum(outcome: Outcome) -> None:
     assert ratios["best"].reached is False
     assert ratios["yardstick"].value == pytest.approx(0.9)
     assert ratios["other"].peer == "scipy"
+    assert ratios["other"].reached
     assert outcome.bandwidth == pytest.approx(1e9)
     assert outcome.compulsory_bandwidth == pytest.approx(1e8)
-    assert outcome.memory_ratio == pytest.approx(20)
+    assert outcome.memory_ratio is not None
+    assert outcome.memory_ratio.value == pytest.approx(20)
+    assert outcome.memory_ratio.reached is False
 
 
 def test_json_holds_what_was_measured(outcome: Outcome) -> None:
@@ -84,6 +87,8 @@ def test_json_holds_what_was_measured(outcome: Outcome) -> None:
     assert ours["spread"] == pytest.approx(0.4)
     assert case["ratios"]["pyg"]["target"] == 20
     assert case["refused"] is None
+    assert case["memory_ratio"] == pytest.approx(20)
+    assert case["targets"]["memory"] == 30
 
 
 def test_the_tables_show_ratios_aims_notes_and_speed(outcome: Outcome) -> None:
@@ -92,7 +97,9 @@ def test_the_tables_show_ratios_aims_notes_and_speed(outcome: Outcome) -> None:
         assert piece in shown
     for piece in ("copies at 30.0 GB/s", "1.0 GB/s", "torch-scatter: 'torch-scatter' is not installed"):
         assert piece in shown
-    assert "25x (20x)" in _text(table.summary_table(_report(outcome)))
+    summary = _text(table.summary_table(_report(outcome)))
+    for piece in ("25x (20x)", "0.5x (0.25x)", "20x (30x)"):
+        assert piece in summary
     lines = table.markdown(_report(outcome)).splitlines()
     assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
     assert "25x (20x)" in lines[2]
@@ -118,6 +125,15 @@ def test_the_picture_is_drawn_in_both_forms(outcome: Outcome, tmp_path: Path) ->
     assert png.read_bytes().startswith(b"\x89PNG")
     assert ElementTree.parse(svg).getroot().tag.endswith("svg")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bench.png", "bench.svg"]
+
+
+def test_a_case_without_pyg_has_a_bar_too(outcome: Outcome, tmp_path: Path) -> None:
+    entries = {n: e for n, e in outcome.entries.items() if n in ("ours", "scipy")}
+    assert picture._drawn(outcome).keys() == {"pyg", "best"}
+    alone = dataclasses.replace(outcome, entries=entries)
+    assert picture._drawn(alone).keys() == {"other"}
+    _, svg = picture.draw(_report(outcome, alone), tmp_path / "bench")
+    assert svg.exists()
 
 
 def test_the_difference_to_a_baseline(outcome: Outcome, tmp_path: Path) -> None:
