@@ -2,97 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast, get_args
+from collections.abc import Sequence
+from typing import cast
 
 from torch import nn
 
-from gnnlib.models.configs import (
-    APPNPConfig,
-    GAEConfig,
-    GATConfig,
-    GCNConfig,
-    GINConfig,
-    GraphConvConfig,
-    MLPConfig,
-    ModelConfig,
-    SAGEConfig,
-    SGCConfig,
-    StackConfig,
-    Task,
-)
-from gnnlib.models.encoders import (
-    CategoryEncoder,
-    ConvStack,
-    Encoder,
-    FeatureEncoder,
-    MakeConv,
-    PropagatedMLP,
-    SimpleEncoder,
-)
+from gnnlib.models import basic
+from gnnlib.models.configs import ModelConfig, Task
+from gnnlib.models.encoders import CategoryEncoder
+from gnnlib.models.entry import ALL, Entry
 from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
 from gnnlib.names import choose
-from gnnlib.nn import MLP, GATConv, GCNConv, GINConv, GraphConv, SAGEConv
 
-ALL: tuple[Task, ...] = get_args(Task)
+#: Each family of models is a module with a table ``MODELS``.
+FAMILIES = (basic,)
 
-
-@dataclass(frozen=True)
-class _Entry:
-    config: type[ModelConfig]
-    encoder: Callable[[Any, Task, int, int], Encoder]
-    tasks: frozenset[str] = frozenset(ALL)
-
-
-def _stack(make: Callable[[Any], MakeConv]) -> Callable[[StackConfig, Task, int, int], Encoder]:
-    """An encoder of the convolutions that ``make(config)`` makes."""
-    return lambda config, task, i, o: ConvStack(config, task, i, o, make(config))
-
-
-def _gcn(c: GCNConfig) -> MakeConv:
-    return lambda i, o, last: GCNConv(i, o, improved=c.improved)
-
-
-def _sage(c: SAGEConfig) -> MakeConv:
-    return lambda i, o, last: SAGEConv(i, o, c.aggr, c.normalize, project=c.project)
-
-
-def _graphconv(c: GraphConvConfig) -> MakeConv:
-    return lambda i, o, last: GraphConv(i, o, c.aggr)
-
-
-def _gin(c: GINConfig) -> MakeConv:
-    act = None if c.act == "none" else c.act
-    return lambda i, o, last: GINConv(MLP([i, c.hidden_channels, o], act=act), c.eps, c.train_eps)
-
-
-def _gat(c: GATConfig) -> MakeConv:
-    drop = c.dropout if c.attention_dropout is None else c.attention_dropout
-
-    def make(i: int, o: int, last: bool) -> nn.Module:
-        heads = c.out_heads if last else c.heads
-        width = o if last else o // heads
-        return GATConv(i, width, heads, not last, c.negative_slope, drop, residual=c.skip)
-
-    return make
-
-
-def _gae(config: GAEConfig, task: Task, in_channels: int, out_channels: int) -> Encoder:
-    return ConvStack(config, task, in_channels, config.out_channels, lambda i, o, last: GCNConv(i, o))
-
-
-_MODELS = {
-    "appnp": _Entry(APPNPConfig, PropagatedMLP),
-    "gae": _Entry(GAEConfig, _gae, frozenset({"link"})),
-    "gat": _Entry(GATConfig, _stack(_gat)),
-    "gcn": _Entry(GCNConfig, _stack(_gcn)),
-    "gin": _Entry(GINConfig, _stack(_gin)),
-    "graphconv": _Entry(GraphConvConfig, _stack(_graphconv)),
-    "mlp": _Entry(MLPConfig, FeatureEncoder),
-    "sage": _Entry(SAGEConfig, _stack(_sage)),
-    "sgc": _Entry(SGCConfig, SimpleEncoder),
-}
+_MODELS: dict[str, Entry] = dict(
+    sorted((name, entry) for family in FAMILIES for name, entry in family.MODELS.items())
+)
 
 
 def names(task: str | None = None) -> list[str]:
@@ -127,7 +54,7 @@ def build(
     *,
     encoder: str | None = None,
     feature_sizes: Sequence[int] | None = None,
-) -> NodeModel | GraphModel | LinkModel:
+) -> nn.Module:
     """A new model of a task.
 
     Args:
@@ -163,6 +90,9 @@ def build(
             "and the sizes of the columns, in a graph model"
         )
     kind = cast(Task, task)
+    if entry.whole is not None:
+        return entry.whole(config, kind, in_channels, out_channels)
+    assert entry.encoder is not None, f"model {name!r} has neither encoder nor whole"
     if kind == "node":
         return NodeModel(config, entry.encoder(config, kind, in_channels, out_channels))
     if kind == "link":

@@ -1,0 +1,33 @@
+"""What the registry keeps of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from torch import nn
+
+from gnnlib.models.configs import ModelConfig, Task
+from gnnlib.models.encoders import Encoder
+
+ALL: tuple[Task, ...] = get_args(Task)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model: its options and how it is built.
+
+    Args:
+        config: the frozen dataclass of its options.
+        encoder: ``encoder(config, task, in_channels, out_channels)`` makes the encoder that the task's head
+            is put around.
+        tasks: the tasks that it serves.
+        whole: ``whole(config, task, in_channels, out_channels)`` makes the complete model instead, where the
+            method has a head of its own; it answers the calls of the head of its task.
+    """
+
+    config: type[ModelConfig]
+    encoder: Callable[[Any, Task, int, int], Encoder] | None = None
+    tasks: frozenset[str] = frozenset(ALL)
+    whole: Callable[[Any, Task, int, int], nn.Module] | None = None
