@@ -29,6 +29,8 @@ BACKENDS: dict[str, str | None] = {
 
 #: Ops and the folder of ``gnnlib.sparse.ops`` that holds their kernels.
 OPS: dict[str, str] = {
+    "additive_attention": "edge_attention",
+    "additive_attention_grad": "edge_attention",
     "arg_scatter": "spmm_arg",
     "common_neighbors": "common_neighbors",
     "coo_to_csr": "build",

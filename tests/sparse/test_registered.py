@@ -94,7 +94,15 @@ def attention_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         grad_alpha = torch.randn_like(alpha) if args[-1] else None
         found.append((*ends, *plain[2:9], out, lse, None, torch.randn_like(out), grad_alpha,
                       *args[9:12]))  # fmt: skip
-    return {"edge_attention": forward, "edge_attention_grad": found}
+    nodes = (*adj.arrays, a, b, v, seed, 0.2, 0.3)
+    kept = ops.additive_attention(*[t.detach() if isinstance(t, Tensor) else t for t in nodes])
+    inputs = [t.detach() for t in (a, b, v, seed)]
+    return {
+        "additive_attention": [nodes],
+        "additive_attention_grad": [(*ends, *inputs, *kept, torch.randn_like(kept[0]), 0.2, 0.3)],
+        "edge_attention": forward,
+        "edge_attention_grad": found,
+    }
 
 
 def message_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from gnnlib.sparse.autograd import define, traced
 from gnnlib.sparse.convert import Adj, as_csr
 from gnnlib.sparse.csr import CSR
-from gnnlib.sparse.ops.edge_attention.composed import composed
+from gnnlib.sparse.ops.edge_attention.additive import additive_attention
+from gnnlib.sparse.ops.edge_attention.composed import composed, gradients
 from gnnlib.sparse.ops.segment_reduce import segment_rows
 from gnnlib.sparse.registry import dispatch
 
@@ -156,6 +157,9 @@ def _attend(
     """:func:`edge_attention` with edges in slot order, unchecked; the weights are empty unless asked for."""
     if torch._C._are_functorch_transforms_active() and not traced(x_dst):
         return composed(adj, x_dst, x_src, value, att, edge, edge_map, seed, score, factor, dropout)
+    nodes = score == "additive" and edge is None and not weights and factor >= 0
+    if nodes and torch.is_grad_enabled() and any(t.requires_grad for t in (x_dst, x_src, value)):
+        return additive_attention(adj, x_dst, x_src, value, seed, factor, dropout), value.new_empty(0)
     out, _, alpha = _edge_attention(
         adj.indptr,
         adj.indices,
@@ -303,7 +307,8 @@ def _backward(ctx: Any, grad: Tensor, _: Any, grad_alpha: Tensor | None) -> tupl
     adj = getattr(ctx, "adj", None) or CSR.trusted(indptr, indices, x_src.shape[0])
     grad_alpha = grad_alpha if ctx.weights else None
     if torch.is_grad_enabled() and not traced(grad):
-        return _differentiable(ctx, adj.slot_order, grad, grad_alpha)
+        inputs, options = ctx.saved_tensors[2:8], (ctx.score, ctx.factor, ctx.dropout)
+        return None, None, *gradients(adj.slot_order, inputs, seed, *options, grad, grad_alpha), *[None] * 5
     through_weights = None  # what the gradient of the weights adds to <grad, out>, [R, H]
     if grad_alpha is not None:
         through_weights = segment_rows(indptr, (alpha * grad_alpha).to(lse.dtype), "sum")
@@ -324,32 +329,6 @@ def _backward(ctx: Any, grad: Tensor, _: Any, grad_alpha: Tensor | None) -> tupl
         None if edge_map is None else d_map,
         *[None] * 5,
     )
-
-
-def _differentiable(ctx: Any, adj: CSR, grad: Tensor, grad_alpha: Tensor | None) -> tuple[Tensor | None, ...]:
-    """The gradients through the other ops, which can be differentiated again."""
-    inputs, seed = ctx.saved_tensors[2:8], ctx.saved_tensors[8]
-    same = ctx.score == "gatv2"
-    with torch.enable_grad():
-        # Views, so that each place has a tensor of its own even where the caller passed one twice.
-        own: list[Any] = [None if t is None else t.view_as(t) for t in inputs]
-        if same:
-            own[2] = own[1]
-        x_dst, x_src, value, att, edge, edge_map = own
-        out, alpha = composed(
-            adj, x_dst, x_src, value, att, edge, edge_map, seed, ctx.score, ctx.factor, ctx.dropout
-        )
-        wanted = [k for k, t in enumerate(own) if t is not None and t.requires_grad and not (same and k == 2)]
-        outputs, grads = [out], [grad]
-        if grad_alpha is not None:
-            outputs, grads = [out, alpha], [grad, grad_alpha]
-        found = torch.autograd.grad(
-            outputs, [own[k] for k in wanted], grads, create_graph=True, allow_unused=True
-        )
-    result: list[Tensor | None] = [None] * 13
-    for k, g in zip(wanted, found, strict=True):
-        result[2 + k] = g
-    return tuple(result)
 
 
 _edge_attention = define(

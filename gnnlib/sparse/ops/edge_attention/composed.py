@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -43,3 +46,35 @@ def composed(
     if seed is not None:
         alpha = alpha * keep_factor(seed, adj.num_edges, s.shape[1], dropout, s.dtype)
     return weighted_sum(adj, value, alpha, None, None), alpha
+
+
+def gradients(
+    adj: CSR,
+    inputs: Sequence[Tensor | None],
+    seed: Tensor | None,
+    score: str,
+    factor: float,
+    dropout: float,
+    grad: Tensor,
+    grad_alpha: Tensor | None = None,
+) -> list[Tensor | None]:
+    """Gradients to x_dst, x_src, value, att, edge and edge_map that can be differentiated again."""
+    same = score == "gatv2"
+    with torch.enable_grad():
+        # Views, so that each place has a tensor of its own even where the caller passed one twice.
+        own: list[Any] = [None if t is None else t.view_as(t) for t in inputs]
+        if same:
+            own[2] = own[1]
+        x_dst, x_src, value, att, edge, edge_map = own
+        out, alpha = composed(adj, x_dst, x_src, value, att, edge, edge_map, seed, score, factor, dropout)
+        wanted = [k for k, t in enumerate(own) if t is not None and t.requires_grad and not (same and k == 2)]
+        outputs, grads = [out], [grad]
+        if grad_alpha is not None:
+            outputs, grads = [out, alpha], [grad, grad_alpha]
+        found = torch.autograd.grad(
+            outputs, [own[k] for k in wanted], grads, create_graph=True, allow_unused=True
+        )
+    result: list[Tensor | None] = [None] * len(own)
+    for k, g in zip(wanted, found, strict=True):
+        result[k] = g
+    return result

@@ -149,3 +149,54 @@ def edge_attention_grad(
         d_src = torch.zeros_like(src).index_add(0, col, d_src)
         found = d_dst, d_src, d_value, v.new_empty(0), d_edge, v.new_empty(0)
     return tuple(t.to(value.dtype) for t in found)  # type: ignore[return-value]
+
+
+@kernel("additive_attention", "reference")
+def additive_attention(
+    indptr: Tensor,
+    indices: Tensor,
+    x_dst: Tensor,
+    x_src: Tensor,
+    value: Tensor,
+    seed: Tensor | None,
+    factor: float,
+    dropout: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    used, heads = int(indptr[-1]), value.shape[1]
+    dtype = accumulate_dtype(value.dtype)
+    row, col = row_of_slot(indptr, used), indices[:used].long()
+    out, lse, _ = edge_attention(
+        indptr, indices, x_dst, x_src, value, None, None, None, seed, "additive", factor, dropout, False
+    )
+    before = x_dst.to(dtype)[row] + x_src.to(dtype)[col]
+    p = torch.where(lse[row] == -torch.inf, 0, (F.leaky_relu(before, factor) - lse[row]).exp()) * (before > 0)
+    mass = torch.zeros_like(lse).index_add(0, row, p)
+    if seed is not None:
+        p = p * keep_factor(seed, used, heads, dropout, dtype)
+    above = torch.zeros_like(out, dtype=dtype).index_add(0, row, p[:, :, None] * value.to(dtype)[col])
+    return out, above.to(value.dtype), mass, lse
+
+
+@kernel("additive_attention_grad", "reference")
+def additive_attention_grad(
+    indptr: Tensor,
+    indices: Tensor,
+    t_indptr: Tensor,
+    t_indices: Tensor,
+    t_slots: Tensor,
+    x_dst: Tensor,
+    x_src: Tensor,
+    value: Tensor,
+    seed: Tensor | None,
+    out: Tensor,
+    above: Tensor,
+    mass: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    factor: float,
+    dropout: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return edge_attention_grad(
+        indptr, indices, t_indptr, t_indices, t_slots, x_dst, x_src, value, None, None, None, seed, out, lse,
+        None, grad, None, "additive", factor, dropout,
+    )[:3]  # fmt: skip

@@ -13,16 +13,11 @@ from gnnlib.sparse.native.launch import array, optional
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import RUNS, hub_pieces
 from gnnlib.sparse.numerics import accumulate_dtype
-from gnnlib.sparse.ops.edge_attention.cpu import forward, pull, weigh
-from gnnlib.sparse.ops.edge_attention.dropout import STEPS
+from gnnlib.sparse.ops.edge_attention.cpu import additive, forward, pull, weigh
+from gnnlib.sparse.ops.edge_attention.cpu.score import drop_args, flat
 from gnnlib.sparse.registry import FLOATS, kernel, needs
 
-__all__: list[str] = []
-
-
-def _flat(x: Tensor, dtype: torch.dtype) -> Any:
-    """The matrix ``[N, ...]`` with one row a node."""
-    return array(x.reshape(x.shape[0], math.prod(x.shape[1:])), dtype)
+__all__ = ["additive"]  # its kernels register themselves
 
 
 def _scored(
@@ -30,22 +25,15 @@ def _scored(
     factor: float, dtype: torch.dtype,
 ) -> tuple[Any, ...]:  # fmt: skip
     """What the score of an edge is made of, as numpy arrays."""
-    dst = _flat(x_dst, dtype)
+    dst = flat(x_dst, dtype)
     return (
         dst,
-        _flat(x_src, dtype),
+        flat(x_src, dtype),
         optional(None if att is None else att.reshape(1, att.numel()), dtype, 2),
         optional(edge, dtype, 2),
-        optional(None, dtype, 2) if edge_map is None else _flat(edge_map, dtype),
+        optional(None, dtype, 2) if edge_map is None else flat(edge_map, dtype),
         dst.dtype.type(factor),
     )
-
-
-def _drop(seed: Tensor | None, dropout: float, kind: Any) -> tuple[Any, ...]:
-    """Seed, threshold and factor of dropout; a threshold of 0 keeps every edge."""
-    if seed is None:
-        return np.uint64(0), np.uint64(0), kind(1)
-    return np.uint64(int(seed) & (2**64 - 1)), np.uint64(round(dropout * STEPS)), kind(1 / (1 - dropout))
 
 
 @kernel("edge_attention", "cpu", refuse=needs("cpu", FLOATS))
@@ -81,8 +69,8 @@ def edge_attention(
         (offsets[:-1], offsets[1:], array(indices)),
         hub,
         _scored(x_dst, x_src, att, edge, edge_map, factor, dtype),
-        _flat(value, dtype),
-        _drop(seed, dropout, kind),
+        flat(value, dtype),
+        drop_args(seed, dropout, kind),
         (out.numpy(), top.numpy(), total.numpy()),
         (np.empty((pieces, heads * depth), kind), *np.empty((2, pieces, heads), kind)),
         alpha.numpy(),
@@ -119,7 +107,7 @@ def edge_attention_grad(
     width, num_rows = heads * depth, x_dst.shape[0]
     channels = edge.shape[1] if score == "gatv2" and edge is not None else 0
     scored = _scored(x_dst, x_src, att, edge, edge_map, factor, dtype)
-    flat = _flat(grad, dtype)
+    upstream = flat(grad, dtype)
     none = np.empty(0, np.int64)
     pair = empty(num_edges, 2 * heads, dtype=dtype)
     pair[int(indptr[-1]) :] = 0  # slots past the last offset belong to no row
@@ -136,18 +124,18 @@ def edge_attention_grad(
         (offsets[:-1], offsets[1:], array(indices)),
         hub,
         scored,
-        _flat(value, dtype),
-        _drop(seed, dropout, flat.dtype.type),
+        flat(value, dtype),
+        drop_args(seed, dropout, upstream.dtype.type),
         (
-            flat,
-            _flat(out, dtype),
+            upstream,
+            flat(out, dtype),
             array(lse, dtype),
             optional(through_weights, dtype, 2),
             optional(grad_alpha, dtype, 2),
         ),
         pair.numpy(),
         d_dst.numpy(),
-        np.empty((hub.shape[1], d_dst.shape[1]), flat.dtype),
+        np.empty((hub.shape[1], d_dst.shape[1]), upstream.dtype),
         d_att.numpy(),
         d_edge.numpy(),
         d_map.numpy(),
@@ -163,12 +151,12 @@ def edge_attention_grad(
         (offsets[:-1], offsets[1:], array(t_indices), array(t_slots)),
         hub,
         scored,
-        flat,
+        upstream,
         pair.numpy(),
         d_value.numpy(),
         d_src.numpy(),
-        np.empty((hub.shape[1], width), flat.dtype),
-        np.empty((hub.shape[1], d_src.shape[1]), flat.dtype),
+        np.empty((hub.shape[1], width), upstream.dtype),
+        np.empty((hub.shape[1], d_src.shape[1]), upstream.dtype),
     )
     found = {"x_dst": d_dst.view(x_dst.shape), "value": d_value.view(value.shape)}
     if score == "gatv2":

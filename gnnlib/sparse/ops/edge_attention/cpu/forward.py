@@ -15,7 +15,7 @@ from numba import njit, prange
 from gnnlib.sparse.native import tile, vector
 from gnnlib.sparse.native.launch import Launcher, variant
 from gnnlib.sparse.native.rows import AHEAD, CUT, RUNS, pieces_of, run_start
-from gnnlib.sparse.ops.edge_attention.cpu.score import PAD, SCORES, kept
+from gnnlib.sparse.ops.edge_attention.cpu.score import PAD, SCORES, kept, soften
 
 
 def _rows(kind):
@@ -33,9 +33,7 @@ def _rows(kind):
         lanes = tile.lanes(value)
         step = tile.CACHE_LINE // value.itemsize
         end = indices.size - 1
-        one = value.dtype.type(1)
         none = value.dtype.type(0)
-        lowest = value.dtype.type(-np.inf)
         pieces = rows.size > 0
         weight = np.empty((heads, CUT + PAD), value.dtype)
         for p in range(lo, hi):
@@ -50,30 +48,7 @@ def _rows(kind):
                     tile.prefetch(src, coming, f)
                 j = tile.item(indices, start + k)
                 score(dst, i, src, j, att, edge, edge_map, start + k, factor, weight, k)
-            for h in range(heads):
-                most = lowest
-                for k in range(n):
-                    s = vector.at(weight, h, k)
-                    if s > most or s != s:
-                        most = s
-                vector.put(top, p, h, most)
-                vector.put(total, p, h, none)
-                if most == lowest:
-                    for k in range(n):
-                        vector.put(weight, h, k, none)
-                    continue
-                for k in range(n, n + lanes):
-                    vector.put(weight, h, k, lowest)
-                amount = tile.zero(weight, 1)
-                for k in range(0, n, lanes):
-                    power = vector.exp(vector.shift(tile.load(one, weight, h, k, 1), -most))
-                    tile.store(power, weight, h, k)
-                    amount = tile.add(amount, weight, h, k)
-                all_of = vector.total(amount)
-                vector.put(total, p, h, all_of)
-                if not pieces:
-                    for k in range(0, n, lanes):
-                        tile.store(tile.load(one / all_of, weight, h, k, 1), weight, h, k)
+            soften(weight, n, top, total, p, pieces)
             if threshold > 0:
                 for h in range(heads):
                     for k in range(n):
@@ -114,7 +89,7 @@ def _rows(kind):
 
 
 @njit
-def _merge(hub, parts, result, alpha):
+def merge(hub, parts, result, alpha):
     """Join the pieces of each hub row: a sum counts as much as its maximum is below the greatest."""
     out, top, total = result
     partial, part_top, part_total = parts
@@ -162,7 +137,7 @@ def _attend_additive(indptr, none, graph, hub, scored, value, drop, result, part
         _additive_rows(none, graph, scored, value, drop, result, alpha, lo, hi)
         lo, hi = pieces_of(hub, run)
         _additive_rows(hub[0], (hub[1], hub[2], graph[2]), scored, value, drop, parts, alpha, lo, hi)
-    _merge(hub, parts, result, alpha)
+    merge(hub, parts, result, alpha)
 
 
 def _attend_dot(indptr, none, graph, hub, scored, value, drop, result, parts, alpha):
@@ -171,7 +146,7 @@ def _attend_dot(indptr, none, graph, hub, scored, value, drop, result, parts, al
         _dot_rows(none, graph, scored, value, drop, result, alpha, lo, hi)
         lo, hi = pieces_of(hub, run)
         _dot_rows(hub[0], (hub[1], hub[2], graph[2]), scored, value, drop, parts, alpha, lo, hi)
-    _merge(hub, parts, result, alpha)
+    merge(hub, parts, result, alpha)
 
 
 def _attend_gatv2(indptr, none, graph, hub, scored, value, drop, result, parts, alpha):
@@ -180,7 +155,7 @@ def _attend_gatv2(indptr, none, graph, hub, scored, value, drop, result, parts, 
         _gatv2_rows(none, graph, scored, value, drop, result, alpha, lo, hi)
         lo, hi = pieces_of(hub, run)
         _gatv2_rows(hub[0], (hub[1], hub[2], graph[2]), scored, value, drop, parts, alpha, lo, hi)
-    _merge(hub, parts, result, alpha)
+    merge(hub, parts, result, alpha)
 
 
 LAUNCH = {

@@ -1,14 +1,19 @@
-"""Compiled parts that the passes of attention share: the score of an edge, and whether dropout keeps it."""
+"""What the passes of attention share: score of an edge, softmax of a row, dropout, arrays for kernels."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
 from gnnlib.sparse.native import tile, vector
+from gnnlib.sparse.native.launch import array
+from gnnlib.sparse.ops.edge_attention.dropout import STEPS
 
 #: Edges taken through all steps together: their gathered rows are read again while they are in cache.
 CHUNK = 32
@@ -101,6 +106,40 @@ def gatv2(dst, i, src, j, att, edge, edge_map, e, factor, out, k):
         vector.put(out, h, k, s)
 
 
+@njit(inline="always")
+def soften(weight, n, top, total, p, pieces):
+    """Turn the first n scores of each head into their softmax; row p of ``top`` and ``total`` keeps the
+    maximum and the sum of the exponentials. The pieces of a hub row stay undivided until they are merged.
+    """
+    one, none = weight.dtype.type(1), weight.dtype.type(0)
+    lowest = weight.dtype.type(-np.inf)
+    lanes = tile.lanes(weight)
+    for h in range(weight.shape[0]):
+        most = lowest
+        for k in range(n):
+            s = vector.at(weight, h, k)
+            if s > most or s != s:
+                most = s
+        vector.put(top, p, h, most)
+        vector.put(total, p, h, none)
+        if most == lowest:
+            for k in range(n):
+                vector.put(weight, h, k, none)
+            continue
+        for k in range(n, n + lanes):
+            vector.put(weight, h, k, lowest)
+        amount = tile.zero(weight, 1)
+        for k in range(0, n, lanes):
+            power = vector.exp(vector.shift(tile.load(one, weight, h, k, 1), -most))
+            tile.store(power, weight, h, k)
+            amount = tile.add(amount, weight, h, k)
+        all_of = vector.total(amount)
+        vector.put(total, p, h, all_of)
+        if not pieces:
+            for k in range(0, n, lanes):
+                tile.store(tile.load(one / all_of, weight, h, k, 1), weight, h, k)
+
+
 @njit
 def join(hub, parts, whole):
     """Add up the pieces of each hub row in order."""
@@ -111,6 +150,18 @@ def join(hub, parts, whole):
             if begins:
                 whole[i, f] = 0
             whole[i, f] += parts[p, f]
+
+
+def flat(x: Tensor, dtype: torch.dtype) -> Any:
+    """The matrix ``[N, ...]`` with one row a node."""
+    return array(x.reshape(x.shape[0], math.prod(x.shape[1:])), dtype)
+
+
+def drop_args(seed: Tensor | None, dropout: float, kind: Any) -> tuple[Any, ...]:
+    """Seed, threshold and factor of dropout; a threshold of 0 keeps every edge."""
+    if seed is None:
+        return np.uint64(0), np.uint64(0), kind(1)
+    return np.uint64(int(seed) & (2**64 - 1)), np.uint64(round(dropout * STEPS)), kind(1 / (1 - dropout))
 
 
 SCORES: dict[str, Callable[..., Any]] = {"additive": additive, "dot": dot, "gatv2": gatv2}
