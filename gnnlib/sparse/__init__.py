@@ -8,6 +8,12 @@ from gnnlib.sparse.ops.edge_relu_sum import edge_relu_sum
 from gnnlib.sparse.ops.gated_sum import gated_sum
 from gnnlib.sparse.ops.multi_reduce import multi_reduce
 from gnnlib.sparse.ops.propagate import propagate
+from gnnlib.sparse.ops.sample_neighbors import (
+    HeteroSample,
+    Sample,
+    sample_hetero_neighbors,
+    sample_neighbors,
+)
 from gnnlib.sparse.ops.scatter import scatter
 from gnnlib.sparse.ops.sddmm import sddmm
 from gnnlib.sparse.ops.segment_reduce import segment_reduce
@@ -23,8 +29,12 @@ __all__ = [
     "edge_attention",
     "edge_relu_sum",
     "gated_sum",
+    "HeteroSample",
     "multi_reduce",
     "propagate",
+    "Sample",
+    "sample_hetero_neighbors",
+    "sample_neighbors",
     "scatter",
     "sddmm",
     "segment_reduce",

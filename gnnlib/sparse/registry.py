@@ -45,6 +45,7 @@ OPS: dict[str, str] = {
     "gated_sum_edge": "gated_sum",
     "propagate": "propagate",
     "propagate_inject": "propagate",
+    "sample_neighbors": "sample_neighbors",
     "scatter": "scatter",
     "sddmm": "sddmm",
     "segment_reduce": "segment_reduce",

@@ -21,6 +21,7 @@ from gnnlib.sparse import (
     multi_reduce,
     propagate,
     registry,
+    sample_neighbors,
     scatter,
     sddmm,
     segment_reduce,
@@ -61,6 +62,14 @@ def _attend(adj: CSR, score: Score, leaf: Callable[..., Tensor]) -> Tensor:
     if score == "gatv2":
         return edge_attention(adj, *ends, score=score, att=leaf(_HEADS, _WIDTH))
     return edge_attention(adj, *ends, value, score)
+
+
+def _sample(adj: CSR, when: torch.dtype | None) -> Tensor:
+    seeds = torch.arange(_NODES)
+    if when is None:
+        return sample_neighbors(adj, seeds, [1], subgraph="induced").node
+    time = torch.arange(_NODES).to(when)
+    return sample_neighbors(adj, seeds, [1], disjoint=True, node_time=time, subgraph="induced").node
 
 
 def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
@@ -110,6 +119,8 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
         return adj.indptr if value is None else value
 
     yield "spgemm", partial(product, leaf(_EDGES), leaf(_EDGES))
+    for when in (None, torch.int64, torch.float64):
+        yield "sample_neighbors", partial(_sample, adj, when)
     yield "common_neighbors", lambda: common_neighbors(adj, edge_index).indptr
 
 
