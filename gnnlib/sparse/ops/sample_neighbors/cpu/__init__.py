@@ -16,6 +16,8 @@ from gnnlib.sparse.ops.sample_neighbors.cpu.places import Places, entry
 from gnnlib.sparse.ops.sample_neighbors.request import Answer, Edges, Relation, Request, refuse
 from gnnlib.sparse.registry import kernel
 
+__all__: list[str] = []
+
 #: Targets ahead whose row offsets, and edges ahead whose sources, are prefetched.
 AHEAD = 16
 
