@@ -23,6 +23,8 @@ class ModelConfig:
         dropout: probability in [0, 1) of dropping a hidden feature.
         input_dropout: probability in [0, 1) of dropping an input feature; None: as ``dropout`` in node
             models, whose published settings do so, and 0 in graph and link models.
+        readout_dropout: probability in [0, 1) of dropping a feature of a graph's readout before the last
+            map; None: as ``dropout``.
         act: activation between layers.
         norm: normalisation between layers; auto: batch normalisation in graph models, else none.
         readout: how a graph model reduces the nodes of a graph.
@@ -34,6 +36,7 @@ class ModelConfig:
     num_layers: int = 2
     dropout: float = 0.5
     input_dropout: float | None = None
+    readout_dropout: float | None = None
     act: Act = "relu"
     norm: Norm = "auto"
     readout: Readout = "mean"
@@ -43,7 +46,7 @@ class ModelConfig:
         for name in ("hidden_channels", "num_layers", "heads", "out_heads", "out_channels"):
             value = getattr(self, name, 1)
             self._require(name, value is None or value >= 1, "1 or more")
-        for name in ("dropout", "input_dropout", "attention_dropout", "edge_dropout"):
+        for name in ("dropout", "input_dropout", "readout_dropout", "attention_dropout", "edge_dropout"):
             value = getattr(self, name, None)
             self._require(name, value is None or 0 <= value < 1, "a number from 0 to below 1")
         self._require("alpha", 0 <= getattr(self, "alpha", 0.0) <= 1, "a number from 0 to 1")

@@ -80,7 +80,9 @@ class GraphModel(nn.Module):
         self, x: Tensor, edge_index: Adj, batch: Tensor | None = None, batch_size: int | None = None
     ) -> Tensor:
         """Logits ``[B, out]``."""
-        out = F.dropout(self.embed(x, edge_index, batch, batch_size), self.config.dropout, self.training)
+        config = self.config
+        drop = config.dropout if config.readout_dropout is None else config.readout_dropout
+        out = F.dropout(self.embed(x, edge_index, batch, batch_size), drop, self.training)
         return cast(Tensor, self.lin(out))
 
     def embed(

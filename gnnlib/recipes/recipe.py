@@ -6,7 +6,7 @@
     dataset = "cora"                  # gnnlib.data.names()
     model = "gcn"                     # gnnlib.models.names()
     split = "the public split"        # in words; [train] holds split or folds where it is not the first
-    seeds = 10
+    seeds = 10                        # seeds 0 to 9; from another one on with first_seed = 10
     differences = ["..."]             # what we do otherwise than the paper, a sentence each
 
     [train]                           # fields of gnnlib.train.TrainConfig
@@ -98,7 +98,7 @@ class Recipe:
 
     Args:
         name: the file's name without its ending.
-        title, dataset, model, split, seeds, differences: as in the file.
+        title, dataset, model, split, seeds, first_seed, differences: as in the file.
         train: fields of ``gnnlib.train.TrainConfig``.
         model_options: fields of the model's config dataclass.
         paper: the published number.
@@ -120,6 +120,7 @@ class Recipe:
     low: float
     high: float
     differences: tuple[str, ...] = field(default=())
+    first_seed: int = 0
 
     @property
     def fingerprint(self) -> str:
@@ -127,6 +128,11 @@ class Recipe:
         deciding = [self.dataset, self.model, dict(self.train), dict(self.model_options)]
         text = json.dumps(deciding, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def seed_list(self, count: int | None = None) -> tuple[int, ...]:
+        """The seeds, or so many of them."""
+        count = self.seeds if count is None else count
+        return tuple(range(self.first_seed, self.first_seed + count))
 
     def config(self, **run: Any) -> TrainConfig:
         """The training run of this recipe.
@@ -138,7 +144,7 @@ class Recipe:
         """
         from gnnlib.train import TrainConfig
 
-        settings = {"seeds": self.seeds, **self.train, **run}
+        settings = {"seeds": self.seed_list(), **self.train, **run}
         return TrainConfig(
             dataset=self.dataset, model=self.model, model_options=dict(self.model_options), **settings
         )
@@ -204,6 +210,7 @@ def _parse(name: str, text: str, where: str) -> Recipe:
         low=expected.number("low"),
         high=expected.number("high"),
         differences=top.texts("differences"),
+        first_seed=top.whole("first_seed") if "first_seed" in top else 0,
     )
     for table in (top, paper, expected):
         table.finish()

@@ -34,7 +34,7 @@ def reproduce(
         recipe: from :func:`read_recipe`.
         out: folder of the results.
         runs: folder of the run directories, which hold checkpoints, curves and a report for each recipe.
-        seeds: how many seeds (0, 1, ...); None: as many as the recipe says.
+        seeds: how many of the recipe's seeds; None: all.
         device: as in ``gnnlib.train.TrainConfig``.
         root: the data root.
         progress: handed to ``gnnlib.train.run``.
@@ -49,14 +49,14 @@ def reproduce(
         raise ValueError(f"reproduce: seeds={seeds}, expected 1 or more; leave it out for the recipe's own")
     folder = make_dir(out)  # a folder that cannot be written is told before the work, not after it
     path = folder / f"{recipe.name}.json"
-    count = recipe.seeds if seeds is None else seeds
+    asked = recipe.seed_list(seeds)
     recorded = _read(path)
-    if recorded.get("fingerprint") == recipe.fingerprint and recorded.get("seeds") == list(range(count)):
+    if recorded.get("fingerprint") == recipe.fingerprint and recorded.get("seeds") == list(asked):
         return dict(recorded)
     # The folder's name holds all that decides the run but its seeds: other settings never mix with these,
     # and asking for more seeds later trains only those that are new.
     run_dir = Path(runs) / f"{recipe.name}-{recipe.fingerprint}"
-    config = recipe.config(seeds=count, device=device, root=root, out=str(run_dir))
+    config = recipe.config(seeds=asked, device=device, root=root, out=str(run_dir))
     try:
         result = train.run(config, progress=progress, resume=run_dir.exists())
     except train.Interrupted as stop:

@@ -254,6 +254,18 @@ def test_configs_are_frozen_and_checked() -> None:
             models.config_class("appnp")(**options)
 
 
+def test_the_readout_has_a_dropout_of_its_own() -> None:
+    """Nothing is dropped on the way to it, and all of a rate near 1 behind it."""
+    torch.manual_seed(0)
+    config = GINConfig(num_layers=2, dropout=0.0, readout_dropout=0.999)
+    model: Any = models.build("gin", "graph", F_IN, OUT, config).train()
+    x, edge_index = torch.randn(6, F_IN), torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
+    assert torch.equal(model.embed(x, edge_index), model.embed(x, edge_index))
+    torch.testing.assert_close(model(x, edge_index)[0], model.lin.bias)
+    plain: Any = models.build("gin", "graph", F_IN, OUT, GINConfig(num_layers=2, dropout=0.0)).train()
+    assert torch.equal(plain(x, edge_index), plain(x, edge_index))  # as ``dropout`` when it is not given
+
+
 def test_registry() -> None:
     assert models.names() == sorted(models.names())
     assert "gae" in models.names("link")

@@ -142,3 +142,10 @@ def test_a_real_recipe_reaches_its_bar_with_one_seed(data_root: Path, tmp_path: 
     recipe = read_recipe("sgc-cora")
     result = reproduce(recipe, **places(tmp_path), seeds=1, root=str(data_root))
     assert result["met"], result["mean"]
+
+
+def test_seeds_may_begin_elsewhere(tmp_path: Path) -> None:
+    """A fresh draw: other seeds than those a setting was chosen on, recorded as what they are."""
+    fresh = dataclasses.replace(TINY, seeds=2, first_seed=10)
+    assert reproduce(fresh, **places(tmp_path))["seeds"] == [10, 11]
+    assert reproduce(TINY, **places(tmp_path))["seeds"] == [0, 1, 2]  # not taken for the recorded ones
