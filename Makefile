@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+WORKERS ?= auto
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -21,12 +22,13 @@ help: ## this list
 	@echo "  VENV=DIR              where the environment lives ($(VENV))"
 	@echo "  PIP_ARGS=...          passed to pip, for example an index with the CPU or CUDA build of torch you want"
 	@echo "  PYTEST_ARGS=...       passed to pytest, BENCH_ARGS=... to gnnlib bench"
+	@echo "  WORKERS=N             processes that run the tests ($(WORKERS): one for each core)"
 
 demo: $(VENV)/.installed ## install, then train on the bundled data
 	$(BIN)/gnnlib train
 
 test: $(VENV)/.installed-test ## install with the test tools, then run the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## ruff and mypy
 	$(BIN)/ruff check .

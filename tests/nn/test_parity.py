@@ -24,8 +24,16 @@ def build(name: str, *arguments: Any, **options: Any) -> Build:
         layer: nn.Module = getattr(library, name)(channels, *arguments, **options)
         return layer
 
-    make.__name__ = f"{name}({', '.join([*map(str, arguments), *(f'{k}={v}' for k, v in options.items())])})"
+    shown = [*map(named, arguments), *(f"{k}={named(v)}" for k, v in options.items())]
+    make.__name__ = f"{name}({', '.join(shown)})"
     return make
+
+
+def named(value: Any) -> str:
+    """The value for the name of a test, without the address of a function: every process names it alike."""
+    if isinstance(value, dict):
+        return str({k: named(v) for k, v in value.items()})
+    return str(getattr(value, "__name__", value))
 
 
 def gin(**options: Any) -> Build:
@@ -348,7 +356,7 @@ def test_the_same_seed_gives_the_same_initial_weights(make: Build) -> None:
         {"act": None, "norm_kwargs": {"eps": 0.1}},
         {"act": torch.tanh},
     ],
-    ids=str,
+    ids=named,
 )
 def test_mlp(options: dict[str, Any]) -> None:
     theirs, ours = pair(lambda library, channels: library.MLP([channels, 8, 5, 3], **options))
