@@ -13,21 +13,37 @@ from gnnlib.models.configs import (
     SGCConfig,
     StackConfig,
 )
+from gnnlib.models.deep import (
+    AIRConfig,
+    DAGNNConfig,
+    DGMLPConfig,
+    GCNIIConfig,
+    GPRGNNConfig,
+    JKNetConfig,
+    LazyGNNConfig,
+)
 from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
 from gnnlib.models.registry import build, config_class, names, tasks
 
 __all__ = [
+    "AIRConfig",
     "APPNPConfig",
     "build",
     "CategoryEncoder",
     "config_class",
+    "DAGNNConfig",
+    "DGMLPConfig",
     "GAEConfig",
     "GATConfig",
     "GCNConfig",
+    "GCNIIConfig",
     "GINConfig",
+    "GPRGNNConfig",
     "GraphConvConfig",
     "GraphModel",
+    "JKNetConfig",
+    "LazyGNNConfig",
     "LinkModel",
     "MLPConfig",
     "ModelConfig",

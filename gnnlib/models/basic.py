@@ -29,7 +29,7 @@ from gnnlib.models.encoders import (
     SimpleEncoder,
 )
 from gnnlib.models.entry import Entry
-from gnnlib.nn import MLP, GATConv, GCNConv, GINConv, GraphConv, SAGEConv
+from gnnlib.nn import APPNP, MLP, GATConv, GCNConv, GINConv, GraphConv, SAGEConv
 
 
 def stack(make: Callable[[Any], MakeConv]) -> Callable[[StackConfig, Task, int, int], Encoder]:
@@ -65,12 +65,19 @@ def _gat(c: GATConfig) -> MakeConv:
     return make
 
 
+def _appnp(config: APPNPConfig, task: Task, in_channels: int, out_channels: int) -> Encoder:
+    edge_dropout = config.dropout if config.edge_dropout is None else config.edge_dropout
+    return PropagatedMLP(
+        config, task, in_channels, out_channels, lambda width: APPNP(config.K, config.alpha, edge_dropout)
+    )
+
+
 def _gae(config: GAEConfig, task: Task, in_channels: int, out_channels: int) -> Encoder:
     return ConvStack(config, task, in_channels, config.out_channels, lambda i, o, last: GCNConv(i, o))
 
 
 MODELS: dict[str, Entry] = {
-    "appnp": Entry(APPNPConfig, PropagatedMLP),
+    "appnp": Entry(APPNPConfig, _appnp),
     "gae": Entry(GAEConfig, _gae, frozenset({"link"})),
     "gat": Entry(GATConfig, stack(_gat)),
     "gcn": Entry(GCNConfig, stack(_gcn)),

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gnnlib.models.configs import APPNPConfig, MLPConfig, ModelConfig, SGCConfig, StackConfig, Task
-from gnnlib.nn import APPNP, MLP, JumpingKnowledge, Linear, SGConv
+from gnnlib.models.configs import MLPConfig, ModelConfig, SGCConfig, StackConfig, Task
+from gnnlib.nn import MLP, JumpingKnowledge, Linear, SGConv
 from gnnlib.nn.act import activation
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
@@ -83,7 +83,7 @@ class ConvStack(Encoder):
         last = layers - 1 if self.plain_last else layers
         self.convs = nn.ModuleList(make(widths[i], widths[i + 1], i == last) for i in range(layers))
         kind = config.norm_for(task)
-        self.norms = nn.ModuleList(_norm(kind, w) for w in widths[1 : last + 1])
+        self.norms = nn.ModuleList(norm_of(kind, w) for w in widths[1 : last + 1])
         self.jk: JumpingKnowledge | None = None
         self.jk_input = mode == "cat" and task == "graph"
         if mode != "last":
@@ -119,26 +119,47 @@ class ConvStack(Encoder):
 
 
 class PropagatedMLP(Encoder):
-    """An MLP of each node's features, then personalised PageRank over the graph.
+    """An MLP of each node's features, whose codes are then spread over the graph.
+
+    Args:
+        config: the model's options.
+        task: what the codes are for.
+        in_channels: width of x.
+        out_channels: width of the codes of node and link encoders.
+        make: makes the propagation from the width of the codes.
+        any_width: whether it can spread codes of another width as well.
+        code_dropout: probability in [0, 1) of dropping a number of the codes before they are spread.
 
     Shapes: x ``[N, in]``, edge_index ``[2, E]``, edge_weight ``[E]`` -> ``[N, out_channels]``.
     """
 
-    def __init__(self, config: APPNPConfig, task: Task, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        task: Task,
+        in_channels: int,
+        out_channels: int,
+        make: Callable[[int], nn.Module],
+        *,
+        any_width: bool = True,
+        code_dropout: float = 0.0,
+    ) -> None:
         super().__init__(config, task)
-        self.mlp = _mlp(config, task, in_channels, out_channels)
-        edge_dropout = config.dropout if config.edge_dropout is None else config.edge_dropout
-        self.prop = APPNP(config.K, config.alpha, edge_dropout)
+        self.mlp = mlp_of(config, task, in_channels, out_channels)
         self.out_channels = self.mlp.out_channels
+        self.prop = make(self.out_channels)
+        self.any_width = any_width
+        self.code_dropout = code_dropout
 
     def forward(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
         """Codes ``[N, out_channels]``."""
-        return cast(Tensor, self.prop(self.mlp(self._drop_input(x)), edge_index, edge_weight))
+        codes = F.dropout(self.mlp(self._drop_input(x)), self.code_dropout, self.training)
+        return cast(Tensor, self.prop(codes, edge_index, edge_weight))
 
     def hidden(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
-        """The last hidden layer of the MLP, propagated, ``[N, hidden]``."""
-        x = self._drop_input(x)
-        return cast(Tensor, self.prop(_mlp_hidden(self.mlp, x), edge_index, edge_weight))
+        """The last hidden layer of the MLP, propagated where the width allows it, ``[N, hidden]``."""
+        h = mlp_hidden(self.mlp, self._drop_input(x))
+        return cast(Tensor, self.prop(h, edge_index, edge_weight)) if self.any_width else h
 
 
 class SimpleEncoder(Encoder):
@@ -169,7 +190,7 @@ class FeatureEncoder(Encoder):
 
     def __init__(self, config: MLPConfig, task: Task, in_channels: int, out_channels: int) -> None:
         super().__init__(config, task)
-        self.mlp = _mlp(config, task, in_channels, out_channels)
+        self.mlp = mlp_of(config, task, in_channels, out_channels)
         self.out_channels = self.mlp.out_channels
 
     def forward(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
@@ -178,7 +199,7 @@ class FeatureEncoder(Encoder):
 
     def hidden(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
         """The last hidden layer, ``[N, hidden]``."""
-        return _mlp_hidden(self.mlp, self._drop_input(x))
+        return mlp_hidden(self.mlp, self._drop_input(x))
 
 
 class CategoryEncoder(nn.Module):
@@ -226,13 +247,15 @@ class CategoryEncoder(nn.Module):
         return torch.stack(rows).sum(0)
 
 
-def _norm(kind: str, width: int) -> nn.Module:
+def norm_of(kind: str, width: int) -> nn.Module:
+    """The normalisation that a config names, over ``width`` features."""
     if kind == "batch":
         return nn.BatchNorm1d(width)
     return nn.LayerNorm(width) if kind == "layer" else nn.Identity()
 
 
-def _mlp(config: ModelConfig, task: Task, in_channels: int, out_channels: int) -> MLP:
+def mlp_of(config: ModelConfig, task: Task, in_channels: int, out_channels: int) -> MLP:
+    """The MLP that a config describes, plain at its end in node and link models."""
     graph, kind = task == "graph", config.norm_for(task)
     last = config.hidden_channels if graph else out_channels
     return MLP(
@@ -245,7 +268,8 @@ def _mlp(config: ModelConfig, task: Task, in_channels: int, out_channels: int) -
     )
 
 
-def _mlp_hidden(mlp: MLP, x: Tensor) -> Tensor:
+def mlp_hidden(mlp: MLP, x: Tensor) -> Tensor:
+    """The last hidden layer of an MLP."""
     out, emb = mlp(x, return_emb=True)
     hidden = out if not mlp.plain_last else emb
     return x if hidden is None else cast(Tensor, hidden)

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from gnnlib.nn import (
     APPNP,
     MLP,
+    AIRConv,
+    AIRGate,
     ARMAConv,
     ChebConv,
     ClusterGCNConv,
+    DAGNNConv,
     ECConv,
     EdgeConv,
     FAConv,
@@ -27,9 +30,11 @@ from gnnlib.nn import (
     GENConv,
     GINConv,
     GINEConv,
+    GPRConv,
     GraphConv,
     HypergraphConv,
     JumpingKnowledge,
+    LazyPropagation,
     LGConv,
     Linear,
     MixHopConv,
@@ -39,6 +44,7 @@ from gnnlib.nn import (
     RGCNConv,
     SAGEConv,
     SGConv,
+    SmoothedHops,
     SSGConv,
     SuperGATConv,
     TAGConv,
@@ -65,6 +71,17 @@ def on_layers(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 
 def on_initial(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     out: Tensor = layer(x, x.sin(), edge_index)
+    return out
+
+
+def on_two(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, x.sin())
+    return out
+
+
+def on_fresh_memory(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    layer.reset_memory()  # type: ignore[operator]
+    out: Tensor = layer(x, edge_index)
     return out
 
 
@@ -119,6 +136,8 @@ def pna(in_channels: int, out_channels: int) -> nn.Module:
 
 
 CASES = [
+    Case("AIRConv", lambda: AIRConv(F_IN, 3), out=F_IN, lazy=lambda: AIRConv(-1, 3)),
+    Case("AIRGate", lambda: AIRGate(F_IN), out=F_IN, run=on_two, lazy=lambda: AIRGate(-1)),
     Case("APPNP", lambda: APPNP(3, 0.2), out=F_IN, any_width=True),
     Case(
         "ARMAConv",
@@ -131,6 +150,7 @@ CASES = [
         lambda: ClusterGCNConv(F_IN, F_OUT, diag_lambda=0.3),
         lazy=lambda: ClusterGCNConv(-1, F_OUT, diag_lambda=0.3),
     ),
+    Case("DAGNNConv", lambda: DAGNNConv(F_IN, 3), out=F_IN, lazy=lambda: DAGNNConv(-1, 3)),
     Case("ECConv", lambda: ECConv(F_IN, F_OUT, _edge_network(), aggr="mean"), run=on_edge_attr),
     Case("EdgeConv", lambda: EdgeConv(nn.Linear(2 * F_IN, F_OUT))),
     Case("FAConv", lambda: FAConv(F_IN), out=F_IN, run=on_initial, lazy=lambda: FAConv(-1)),
@@ -148,6 +168,7 @@ CASES = [
     Case("GENConv", lambda: GENConv(F_IN, F_OUT), lazy=lambda: GENConv(-1, F_OUT)),
     Case("GINConv", lambda: GINConv(_mlp(), eps=0.3, train_eps=True)),
     Case("GINEConv", lambda: GINEConv(_mlp(), train_eps=True, edge_dim=2), run=on_edge_attr),
+    Case("GPRConv", lambda: GPRConv(3, init="random"), out=F_IN, any_width=True),
     Case("GraphConv", lambda: GraphConv(F_IN, F_OUT), lazy=lambda: GraphConv(-1, F_OUT)),
     Case(
         "HypergraphConv",
@@ -156,6 +177,13 @@ CASES = [
         lazy=lambda: HypergraphConv(-1, F_OUT),
     ),
     Case("JumpingKnowledge", lambda: JumpingKnowledge("lstm", F_IN, 3), out=F_IN, run=on_layers),
+    Case(
+        "LazyPropagation",
+        lambda: LazyPropagation(beta=1.0, gamma=1.0),
+        out=F_IN,
+        run=on_fresh_memory,
+        any_width=True,
+    ),
     Case("LGConv", lambda: LGConv(), out=F_IN, any_width=True),
     Case("Linear", lambda: Linear(F_IN, F_OUT), run=on_nodes, lazy=lambda: Linear(-1, F_OUT)),
     Case(
@@ -180,6 +208,7 @@ CASES = [
     Case("RGCNConv", lambda: RGCNConv(F_IN, F_OUT, 3), run=on_relations),
     Case("SAGEConv", lambda: SAGEConv(F_IN, F_OUT), lazy=lambda: SAGEConv(-1, F_OUT)),
     Case("SGConv", lambda: SGConv(F_IN, F_OUT, K=2), lazy=lambda: SGConv(-1, F_OUT, K=2)),
+    Case("SmoothedHops", lambda: SmoothedHops(3, 0.2), out=F_IN, any_width=True),
     Case("SSGConv", lambda: SSGConv(F_IN, F_OUT, 0.1, K=3), lazy=lambda: SSGConv(-1, F_OUT, 0.1, K=3)),
     Case(
         "SuperGATConv",

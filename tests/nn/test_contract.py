@@ -242,11 +242,15 @@ def test_wrong_inputs_fail_clearly(case: Case) -> None:
 def test_options_of_the_base_class(case: Case) -> None:
     cls = getattr(gnnlib.nn, case.name)
     own: dict[str, tuple[Any, ...]] = {
+        "AIRConv": (F_IN, 2),
         "APPNP": (2, 0.1),
         "ChebConv": (F_IN, 5, 3),
+        "DAGNNConv": (F_IN, 2),
         "EdgeConv": (nn.Linear(2 * F_IN, 5),),
         "GINConv": (nn.Linear(F_IN, 5),),
+        "GPRConv": (2,),
         "LGConv": (),
+        "SmoothedHops": (2,),
         "SSGConv": (F_IN, 5, 0.1, 2),
         "PNAConv": (F_IN, 5, ["mean", "std"], ["identity"], HISTOGRAM),
     }
