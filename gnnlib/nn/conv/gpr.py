@@ -75,10 +75,9 @@ class GPRConv(SumConv):
             drawn = torch.empty_like(self.weight).uniform_(-1, 1)
             return drawn / drawn.abs().sum()
         if self.init == "nppr":
-            powers = self.alpha ** hop.to(self.weight.dtype)
-            total: Tensor = powers.sum()
-            return powers / total
-        weight = self.alpha * (1 - self.alpha) ** hop.to(self.weight.dtype)
+            powers: Tensor = torch.pow(self.alpha, hop.to(self.weight.dtype))
+            return powers / powers.sum()
+        weight: Tensor = self.alpha * torch.pow(1 - self.alpha, hop.to(self.weight.dtype))
         weight[-1] = (1 - self.alpha) ** self.K
         return weight
 
@@ -88,7 +87,7 @@ class GPRConv(SumConv):
         adj = self._graph(edge_index, x, x)
         step = gcn_norm(adj, self._edge_weight(adj, edge_weight, x), x, add_self_loops=self.add_self_loops)
         hops = repeat(step, x, self.K, every=True)  # [K + 1, N, F]
-        return torch.tensordot(self.weight.to(hops.dtype), hops, 1)
+        return torch.einsum("k,knf->nf", self.weight.to(hops.dtype), hops)
 
     def __repr__(self) -> str:
         return f"GPRConv(K={self.K}, alpha={self.alpha}, init={self.init})"

@@ -186,7 +186,7 @@ class LazyPropagation(SumConv):
         for name in ("z_mem", "g_mem", "seen"):  # memories have the size of the graph they come from
             saved = state_dict.get(prefix + name)
             if saved is not None:
-                setattr(self, name, getattr(self, name).new_empty(saved.shape))
+                setattr(self, name, torch.empty_like(saved, device=self.seen.device))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def __repr__(self) -> str:
