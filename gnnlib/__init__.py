@@ -1,9 +1,9 @@
 """Graph neural networks for PyTorch on one fused sparse core.
 
 ``gnnlib.sparse`` holds the core, ``gnnlib.nn`` the layers, ``gnnlib.models`` ready models,
-``gnnlib.data`` the datasets and ``gnnlib.train`` the training loop; ``gnnlib.accelerate`` puts the layers
-of an existing PyG model on the core. Importing ``gnnlib`` loads none of them: each is imported when it is
-first touched.
+``gnnlib.data`` the datasets, ``gnnlib.loader`` mini-batches of large graphs and ``gnnlib.train`` the
+training loop; ``gnnlib.accelerate`` puts the layers of an existing PyG model on the core. Importing
+``gnnlib`` loads none of them: each is imported when it is first touched.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnnlib import accel, bench, data, models, nn, sparse, train
+    from gnnlib import accel, bench, data, loader, models, nn, sparse, train
     from gnnlib.accel import accelerate, decelerate
     from gnnlib.diagnose import doctor
     from gnnlib.sparse import as_csr, use_backend
@@ -27,6 +27,7 @@ __all__ = [
     "data",
     "decelerate",
     "doctor",
+    "loader",
     "models",
     "nn",
     "sparse",
@@ -34,7 +35,7 @@ __all__ = [
     "use_backend",
 ]
 
-_PACKAGES = frozenset({"accel", "bench", "data", "models", "nn", "sparse", "train"})
+_PACKAGES = frozenset({"accel", "bench", "data", "loader", "models", "nn", "sparse", "train"})
 _OBJECTS = {
     "accelerate": "gnnlib.accel",
     "as_csr": "gnnlib.sparse",

@@ -15,7 +15,14 @@ SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 
 
 def test_the_promised_examples_exist() -> None:
-    promised = {"accelerate", "custom_gnn", "graph_classification", "link_prediction", "node_classification"}
+    promised = {
+        "accelerate",
+        "custom_gnn",
+        "graph_classification",
+        "link_prediction",
+        "neighbor_sampling",
+        "node_classification",
+    }
     assert promised <= {p.stem for p in SCRIPTS}
 
 

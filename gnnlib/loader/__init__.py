@@ -1,0 +1,22 @@
+"""Mini-batches of large graphs: PyG's loaders on the core's samplers, without pyg-lib or torch-sparse.
+
+The classes have PyG's names, arguments and output. A batch's seed is made in the main process, so an epoch
+has the same batches for any number of workers; ``seed=`` fixes them from run to run. The samplers are PyG
+``BaseSampler``s and serve in PyG's own ``NodeLoader`` and ``LinkLoader`` too.
+"""
+
+from gnnlib.loader.cluster import ClusterData, ClusterLoader, metis
+from gnnlib.loader.link import LinkNeighborLoader
+from gnnlib.loader.node import NeighborLoader
+from gnnlib.loader.sampler import NeighborSampler
+from gnnlib.loader.shadow import ShaDowKHopSampler
+
+__all__ = [
+    "ClusterData",
+    "ClusterLoader",
+    "LinkNeighborLoader",
+    "metis",
+    "NeighborLoader",
+    "NeighborSampler",
+    "ShaDowKHopSampler",
+]

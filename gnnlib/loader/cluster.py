@@ -1,0 +1,113 @@
+"""Mini-batches of METIS partitions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch_geometric.loader
+from torch import Tensor
+from torch_geometric.utils import coalesce, remove_self_loops, to_undirected
+
+from gnnlib.loader.seeded import SeededIndex, SeededLoader
+from gnnlib.sparse import as_csr
+
+__all__ = ["ClusterData", "ClusterLoader", "metis"]
+
+
+def metis(
+    edge_index: Tensor, num_nodes: int, num_parts: int, *, recursive: bool = False, seed: int = 0
+) -> Tensor:
+    """Cut a graph into parts of about equal size with few edges between them.
+
+    Karypis and Kumar, A Fast and High Quality Multilevel Scheme for Partitioning Irregular Graphs, SIAM J.
+    Sci. Comput. 20(1), 1998, through pymetis. Directions, loops and parallel edges are dropped before.
+
+    Args:
+        edge_index: the edges, ``[2, E]``.
+        num_nodes: N.
+        num_parts: at least 1.
+        recursive: cut in two again and again, not in all parts at once.
+        seed: of METIS.
+
+    Shapes: -> the part of each node, int64 ``[N]``.
+    Raises: ImportError without pymetis; ValueError for fewer than one part.
+    """
+    if num_parts < 1:
+        raise ValueError(f"metis: num_parts={num_parts}; at least 1 is needed")
+    try:
+        import pymetis
+    except ImportError:
+        raise ImportError("'pymetis' is not installed; run: pip install pymetis") from None
+    edge_index = coalesce(to_undirected(remove_self_loops(edge_index.cpu())[0], num_nodes=num_nodes))
+    if num_parts == 1 or num_nodes == 0:
+        return torch.zeros(num_nodes, dtype=torch.int64)
+    adj = as_csr(edge_index, num_nodes)
+    arrays = adj.indptr.numpy(), adj.indices.numpy()
+    if hasattr(pymetis, "CSRAdjacency"):
+        graph = {"adjacency": pymetis.CSRAdjacency(*arrays)}
+    else:  # before 2025.2
+        graph = dict(zip(("xadj", "adjncy"), arrays, strict=True))
+    options = pymetis.Options(seed=seed)
+    _, part = pymetis.part_graph(num_parts, **graph, recursive=recursive, options=options)
+    return torch.from_numpy(np.asarray(part, dtype=np.int64))
+
+
+class ClusterData(torch_geometric.loader.ClusterData):  # type: ignore[misc]
+    """A graph cut into parts by METIS, as PyG's class of this name holds it, without pyg-lib or torch-sparse.
+
+    Chiang et al., Cluster-GCN: An Efficient Algorithm for Training Deep and Large Graph Convolutional
+    Networks, KDD 2019.
+
+    Args:
+        data: a ``Data`` object with an ``edge_index``.
+        num_parts: number of parts.
+        recursive: cut in two again and again.
+        save_dir: folder to keep the partition in, and to read it from.
+        filename: of the partition in that folder.
+        log: print when METIS begins and ends, as PyG does.
+        keep_inter_cluster_edges: let a single part keep its edges to other parts.
+        sparse_format: ``csr`` or ``csc``: how edges are sorted.
+        seed: of METIS.
+
+    Raises: ImportError without pymetis.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        num_parts: int,
+        recursive: bool = False,
+        save_dir: str | None = None,
+        filename: str | None = None,
+        log: bool = False,
+        keep_inter_cluster_edges: bool = False,
+        sparse_format: Literal["csr", "csc"] = "csr",
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.seed = seed
+        super().__init__(
+            data, num_parts, recursive, save_dir, filename, log, keep_inter_cluster_edges, sparse_format
+        )
+
+    def _metis(self, edge_index: Tensor, num_nodes: int) -> Tensor:
+        part = metis(edge_index, num_nodes, self.num_parts, recursive=self.recursive, seed=self.seed)
+        return part.to(edge_index.device)
+
+
+class ClusterLoader(torch_geometric.loader.ClusterLoader, SeededLoader):  # type: ignore[misc]
+    """Mini-batches of a few parts each and the edges between them, as in PyG.
+
+    Args:
+        cluster_data: a :class:`ClusterData`.
+        seed: fixes the order of the parts in every epoch.
+        kwargs: of torch's ``DataLoader``; ``batch_size`` is the number of parts.
+    """
+
+    def __init__(self, cluster_data: Any, *, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(cluster_data, seed=seed, **kwargs)
+
+    def _collate(self, batch: SeededIndex) -> Any:
+        return super()._collate(torch.tensor(batch))
