@@ -233,11 +233,11 @@ def _served(op: str, device: str, dtype: torch.dtype) -> str:
     serves = "none"
     for backend in registry.BACKENDS:
         kernel = kernels.get(backend)
-        reason = (
-            missing.get(backend, "not loaded")
-            if kernel is None
-            else kernel.refuse(*_probe(kernel.fn, device, dtype))
-        )
+        reason: str | None = missing.get(backend, "not loaded")
+        if kernel is not None:
+            reason = kernel.refuse(*_probe(kernel.fn, device, dtype))
+            if reason is None and backend == "gpu" and device == "cpu":
+                reason = "Triton's interpreter runs it here, only under use_backend('gpu')"
         if reason is None:
             serves = backend
             break

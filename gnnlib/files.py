@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["atomic_write", "explain", "locked", "make_dir", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "atomic_write",
+    "cache_root",
+    "explain",
+    "locked",
+    "make_dir",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
 
 _REASONS = {
     errno.ENOSPC: ("no space is left on the disk", "free some space or choose another folder"),
@@ -31,6 +40,17 @@ def explain(error: OSError, path: str | os.PathLike[str], doing: str = "write") 
     told = type(error)(f"cannot {doing} {os.fspath(path)}: {reason}; {cure}")
     told.errno = error.errno
     return told
+
+
+def cache_root() -> Path:
+    """Return the user's cache folder: ``$GNNLIB_CACHE``, or the usual one of the platform."""
+    if named := os.environ.get("GNNLIB_CACHE"):
+        return Path(named).expanduser().absolute()
+    try:
+        import pooch
+    except ImportError:
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "gnnlib"
+    return Path(pooch.os_cache("gnnlib"))
 
 
 def make_dir(path: str | os.PathLike[str]) -> Path:

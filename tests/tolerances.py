@@ -38,7 +38,7 @@ def assert_close(actual: Any, expected: Any, dtype: torch.dtype | None = None) -
             dtype = max((d for d in pair if d in TOLERANCES), key=lambda d: TOLERANCES[d].rtol, default=None)
         rtol, atol = TOLERANCES[dtype][:2] if dtype is not None else (0.0, 0.0)
         torch.testing.assert_close(
-            actual, expected.to(actual.dtype), rtol=rtol, atol=atol, equal_nan=True, check_layout=False
+            actual, expected.to(actual), rtol=rtol, atol=atol, equal_nan=True, check_layout=False
         )
     elif isinstance(actual, dict):
         assert actual.keys() == expected.keys()

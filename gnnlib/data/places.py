@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gnnlib.data.card import Card
-from gnnlib.files import make_dir
+from gnnlib.files import cache_root, make_dir
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,6 @@ class Found:
     folder: Path
     files: dict[str, Path]
     place: Place
-
-
-def cache_root() -> Path:
-    """Return the user's cache folder: ``$GNNLIB_CACHE``, or the usual one of the platform."""
-    if named := os.environ.get("GNNLIB_CACHE"):
-        return Path(named).expanduser().absolute()
-    import pooch
-
-    return Path(pooch.os_cache("gnnlib"))
 
 
 def cache_folder(*parts: str) -> Path:

@@ -13,8 +13,9 @@ from gnnlib.data.checksum import verify
 from gnnlib.data.counts import check_counts
 from gnnlib.data.loaded import Loaded, Parts
 from gnnlib.data.metrics import get_metric
-from gnnlib.data.places import Found, cache_root, downloads, locate
+from gnnlib.data.places import Found, downloads, locate
 from gnnlib.data.readers import Source, reader_module
+from gnnlib.files import cache_root
 
 
 def load(name: str | Card, root: str | os.PathLike[str] | None = None, *, split: int = 0) -> Loaded:

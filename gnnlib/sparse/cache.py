@@ -66,6 +66,19 @@ class WeakCache:
         finally:
             self._paused.on = before
 
+    def keeps(self, tensor: Tensor) -> bool:
+        """Whether what is made for ``tensor`` would be kept."""
+        return _version(tensor) is not None and not getattr(self._paused, "on", False)
+
+    def find(self, tensor: Tensor, parts: tuple[Tensor, ...], key: Hashable) -> Any:
+        """What is kept for ``tensor`` if nothing changed since, or None."""
+        version = _version(tensor)
+        if version is None:
+            return None
+        with self._lock:
+            found = self._find(tensor, _state(version, parts))
+            return None if found is None else found.values.get(key)
+
     def get(self, tensor: Tensor, parts: tuple[Tensor, ...], key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returned for ``tensor``, whose index arrays are ``parts``, if nothing changed since.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class Kernel:
 
 _kernels: dict[tuple[str, str], Kernel] = {}
 _loaded: dict[str, list[Kernel]] = {}
+_without_gpu: dict[str, list[Kernel]] = {}
 _forced: list[str] = []
 
 
@@ -131,27 +133,50 @@ def unavailable(op: str) -> list[tuple[str, str]]:
 
 def load(op: str) -> list[Kernel]:
     """The kernels of ``op`` whose packages are installed, fastest first; imports them on first use."""
-    found = _loaded.get(op)
+    return _load(op, _loaded, tuple(BACKENDS))
+
+
+def candidates(op: str, on_gpu: bool) -> list[Kernel]:
+    """The kernels that :func:`dispatch` tries, fastest first, for tensors on a GPU or elsewhere.
+
+    Off a GPU those of the ``gpu`` backend run in Triton's interpreter, a debugging tool, so they count only
+    under ``use_backend("gpu")``. Nothing imports Triton, or asks its kernels, for a tensor on a CPU.
+    """
+    if on_gpu or (_forced and _forced[-1] == "gpu"):
+        return _loaded.get(op) or load(op)
+    return _without_gpu.get(op) or _load(op, _without_gpu, tuple(b for b in BACKENDS if b != "gpu"))
+
+
+def _load(op: str, into: dict[str, list[Kernel]], backends: tuple[str, ...]) -> list[Kernel]:
+    found = into.get(op)
     if found is None:
         if op not in OPS:
             raise ValueError(f"load: op {op!r} is unknown; known: {', '.join(ops())}")
-        for backend in BACKENDS:
+        for backend in backends:
             if _missing(op, backend) is None:
                 importlib.import_module(_module(op, backend))
-        found = [_kernels[op, b] for b in BACKENDS if (op, b) in _kernels]
-        _loaded[op] = found
+        found = into[op] = [_kernels[op, b] for b in backends if (op, b) in _kernels]
     return found
 
 
 def dispatch(op: str, *args: Any) -> Any:
-    """Run ``op`` on the fastest kernel that accepts ``args``.
+    """Run ``op`` on the fastest kernel that accepts ``args``, of which the first is a tensor.
 
     Raises:
         NotImplementedError: when none accepts them; the message lists each reason.
+        ValueError: when a tensor on a GPU meets one on another device.
     """
-    for k in _loaded.get(op) or load(op):
+    on_gpu = args[0].is_cuda
+    found = None if on_gpu or _forced else _without_gpu.get(op)
+    for k in found or candidates(op, on_gpu):
         if (not _forced or k.backend == _forced[-1]) and k.refuse(*args) is None:
-            return k.fn(*args)
+            if k.backend == "reference":  # the others have refused such a mixture
+                _check_devices(op, k, *args)
+            try:
+                return k.fn(*args)
+            except torch.OutOfMemoryError as error:
+                error.add_note(_no_room(k, *args))
+                raise
     refusals = [
         f"  {k.backend}: "
         + (
@@ -163,6 +188,25 @@ def dispatch(op: str, *args: Any) -> Any:
     ]
     refusals += [f"  {backend}: {why}" for backend, why in unavailable(op)]
     raise NotImplementedError("\n".join([f"{op}: no kernel takes these inputs", *refusals]))
+
+
+def _no_room(kernel: Kernel, *args: Any) -> str:
+    sizes = ", ".join(f"{list(a.shape)} {a.dtype}" for a in args if isinstance(a, Tensor))
+    return (
+        f"{kernel.op}: the {kernel.backend} kernel found no room for its result on {args[0].device} "
+        f"(inputs {sizes}); take smaller batches (gnnlib.loader), fewer features or bfloat16"
+    )
+
+
+def _check_devices(op: str, kernel: Kernel, *args: Any) -> None:
+    places = {
+        name: a.device
+        for name, a in zip(inspect.signature(kernel.fn).parameters, args, strict=False)
+        if isinstance(a, Tensor)
+    }
+    if len(set(places.values())) > 1:
+        found = ", ".join(f"{name} on {device}" for name, device in places.items())
+        raise ValueError(f"{op}: tensors on different devices ({found}); move them with .to(device)")
 
 
 @contextmanager

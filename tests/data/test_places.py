@@ -11,7 +11,8 @@ import pytest
 
 from gnnlib.data import load
 from gnnlib.data.card import Card, CardFile
-from gnnlib.data.places import cache_root, whereabouts
+from gnnlib.data.places import whereabouts
+from gnnlib.files import cache_root
 
 Put = Callable[[Path], Path]
 

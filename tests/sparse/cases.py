@@ -329,7 +329,7 @@ def leaves(inputs: list[Tensor]) -> list[Tensor]:
 def upstream(out: Tensor) -> Tensor:
     """A gradient to send back: different in every place, the same at every call."""
     generator = torch.Generator().manual_seed(out.numel())
-    return torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out.dtype)
+    return torch.randn(out.shape, generator=generator, dtype=torch.float64).to(out)
 
 
 def outcome(run: Callable[..., Tensor], inputs: list[Tensor], grad: Tensor | None = None) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,10 @@ class Graph:
 
     def __repr__(self) -> str:
         return self.name
+
+    @functools.cache  # noqa: B019 - one object a device, so that what is kept with its edges is found again
+    def to(self, device: torch.device) -> Graph:
+        return Graph(self.name, self.edge_index.to(device), self.num_cols, self.num_rows)
 
 
 def _edges(*pairs: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -19,15 +20,25 @@ Expected = tuple[Any, ...]
 INDEX_TYPES = (torch.int32, torch.int64)
 
 
+#: Interpreted kernels are tried here too; ``tests/gpu`` tries compiled ones, on their device.
+ON_CPU = {"cpu", "reference", "torch_scatter"} | (
+    {"gpu"} if os.environ.get("TRITON_INTERPRET") == "1" else set()
+)
+
+
+def here(op: str) -> list[Kernel]:
+    return [k for k in registry.load(op) if k.backend in ON_CPU]
+
+
 def kernels(op: str) -> Any:
-    return pytest.mark.parametrize("kernel", registry.load(op), ids=lambda k: k.backend)
+    return pytest.mark.parametrize("kernel", here(op), ids=lambda k: k.backend)
 
 
 def both_types(*ops: str) -> Any:
     found = [
         pytest.param(k, t, id=f"{k.op}-{k.backend}-{t}".replace("torch.", ""))
         for op in ops
-        for k in registry.load(op)
+        for k in here(op)
         for t in INDEX_TYPES
     ]
     return pytest.mark.parametrize(("kernel", "index_type"), found)
@@ -257,7 +268,7 @@ def calls() -> dict[str, tuple[Callable[[Tensor], tuple[Any, ...]], bool]]:
 def test_spare_slots_belong_to_no_row(op: str) -> None:
     args, by_slot = calls()[op]
     adj = SORTED.adj
-    for kernel in registry.load(op):
+    for kernel in here(op):
         whole, padded = kernel.fn(*args(adj.indices)), kernel.fn(*args(spare(adj)))
         whole, padded = (o if isinstance(o, tuple) else (o,) for o in (whole, padded))
         for a, b in zip(whole, padded, strict=True):

@@ -24,7 +24,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return Kernel(k.op, k.backend, fn, k.refuse)
 
-    monkeypatch.setitem(registry._loaded, "spmm", [spied(k) for k in registry.load("spmm")])
+    found = [spied(k) for k in registry.candidates("spmm", on_gpu=False)]
+    monkeypatch.setitem(registry._without_gpu, "spmm", found)
     return used
 
 
@@ -66,13 +67,13 @@ def test_unknown_backend() -> None:
 
 
 def test_a_missing_backend_lists_every_reason() -> None:
-    with use_backend("gpu"), pytest.raises(NotImplementedError) as caught:
+    with use_backend("torch_scatter"), pytest.raises(NotImplementedError) as caught:
         spmm(MIXED.adj, X)
     lines = str(caught.value).splitlines()
     assert lines[0] == "spmm: no kernel takes these inputs"
     said = dict(line.strip().split(": ", 1) for line in lines[1:])
-    assert said["cpu"] == said["reference"] == "set aside by use_backend('gpu')"
-    assert said["gpu"] in ("no gpu kernel is written for spmm yet", "the package 'triton' is not installed")
+    assert said["cpu"] == said["reference"] == "set aside by use_backend('torch_scatter')"
+    assert said["torch_scatter"] == "no torch_scatter kernel is written for spmm yet"
     assert set(said) == set(registry.BACKENDS)
 
 
@@ -92,11 +93,41 @@ def test_a_refusal_is_given_as_the_reason() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.BACKENDS, "cpu", "a_package_that_nobody_has")
-    monkeypatch.setattr(registry, "_loaded", {})
+    monkeypatch.setattr(registry, "_without_gpu", {})
     assert ("cpu", "the package 'a_package_that_nobody_has' is not installed") in registry.unavailable("spmm")
     # Already imported by this process, so it stays registered; a fresh one would go without.
     with use_backend("torch_scatter"), pytest.raises(NotImplementedError, match="a_package_that_nobody_has"):
         spmm(MIXED.adj, X)
+
+
+def test_no_gpu_kernel_is_asked_for_a_tensor_on_a_cpu() -> None:
+    for op in registry.ops():
+        assert "gpu" not in {k.backend for k in registry.candidates(op, on_gpu=False)}
+        with use_backend("gpu"):
+            assert registry.candidates(op, on_gpu=False) == registry.load(op)
+        assert registry.candidates(op, on_gpu=True) == registry.load(op)
+
+
+def test_tensors_on_two_devices_are_named() -> None:
+    away = torch.rand(37, 1, 3, device="meta")
+    with pytest.raises(
+        ValueError, match=r"spmm: tensors on different devices \(indptr on cpu, .* x on meta\)"
+    ):
+        registry.dispatch("spmm", *MIXED.adj.arrays, None, away, None, None)
+
+
+def test_a_lack_of_memory_names_op_and_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(registry._without_gpu, "spmm", [Kernel("spmm", "cpu", full, lambda *_: None)])
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        spmm(MIXED.adj, X)
+    assert caught.value.__notes__ == [
+        "spmm: the cpu kernel found no room for its result on cpu (inputs [38] torch.int64, "
+        "[211] torch.int32, [37, 1, 3] torch.float32); take smaller batches "
+        "(gnnlib.loader), fewer features or bfloat16"
+    ]
 
 
 def test_ops_are_known() -> None:
