@@ -6,6 +6,7 @@ has the same batches for any number of workers; ``seed=`` fixes them from run to
 """
 
 from gnnlib.loader.cluster import ClusterData, ClusterLoader, metis
+from gnnlib.loader.hgt import HGTLoader, HGTSampler
 from gnnlib.loader.link import LinkNeighborLoader
 from gnnlib.loader.node import NeighborLoader
 from gnnlib.loader.sampler import NeighborSampler
@@ -14,6 +15,8 @@ from gnnlib.loader.shadow import ShaDowKHopSampler
 __all__ = [
     "ClusterData",
     "ClusterLoader",
+    "HGTLoader",
+    "HGTSampler",
     "LinkNeighborLoader",
     "metis",
     "NeighborLoader",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, TypeAlias
 
 import torch
@@ -19,6 +18,7 @@ from torch_geometric.sampler.base import NumNeighbors, SubgraphType
 
 from gnnlib.loader.graph import PLAIN, PLAIN_EDGE, EdgeType, SampledGraph
 from gnnlib.loader.links import TimeOrder, sample_links
+from gnnlib.loader.seeded import seed_of
 from gnnlib.sparse.counter import child
 from gnnlib.sparse.ops.sample_neighbors import both_ways, draw_sample, hetero_sample
 from gnnlib.sparse.ops.sample_neighbors.graph import check_fanouts, check_nodes, limits_of
@@ -115,7 +115,7 @@ class NeighborSampler(BaseSampler):  # type: ignore[misc]
         """Sample around the nodes of a batch."""
         name = inputs.input_type or PLAIN
         times = None if inputs.time is None else {name: inputs.time}
-        out = self._draw({name: inputs.node}, times, self._seed_of(inputs, inputs.node))
+        out = self._draw({name: inputs.node}, times, seed_of(inputs, inputs.node, self.seed))
         out.metadata = (inputs.input_id, inputs.time)
         return out
 
@@ -123,7 +123,7 @@ class NeighborSampler(BaseSampler):  # type: ignore[misc]
         self, inputs: EdgeSamplerInput, neg_sampling: NegativeSampling | None = None
     ) -> SamplerOutput | HeteroSamplerOutput:
         """Sample around the links of a batch and its negative ones."""
-        seed = self._seed_of(inputs, torch.stack([inputs.row, inputs.col]))
+        seed = seed_of(inputs, torch.stack([inputs.row, inputs.col]), self.seed)
         ends = (inputs.input_type[0], inputs.input_type[-1]) if inputs.input_type else (PLAIN, PLAIN)
         if inputs.time is None and self.is_temporal:
             raise ValueError(
@@ -147,15 +147,6 @@ class NeighborSampler(BaseSampler):  # type: ignore[misc]
         if name not in self._orders:
             self._orders[name] = TimeOrder(self.graph.node_time[name])
         return self._orders[name]
-
-    def _seed_of(self, inputs: Any, nodes: Tensor) -> int:
-        given = getattr(inputs, "seed", None)
-        if given is not None:
-            return int(given)
-        if self.seed is not None:
-            digest = hashlib.blake2b(nodes.contiguous().numpy().tobytes(), digest_size=8).digest()
-            return child(self.seed, int.from_bytes(digest, "little"))
-        return int(torch.empty((), dtype=torch.int64).random_())
 
     def _draw(
         self, seeds: dict[str, Tensor], times: dict[str, Tensor] | None, seed: int

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gnnlib.sparse.counter import child
 
-__all__ = ["SeededIndex", "SeededLoader"]
+__all__ = ["seed_of", "SeededIndex", "SeededLoader"]
 
 
 class SeededIndex(list[int]):
@@ -21,6 +23,20 @@ class SeededIndex(list[int]):
     def __init__(self, items: Iterable[int], seed: int) -> None:
         super().__init__(items)
         self.seed = seed
+
+
+def seed_of(inputs: Any, nodes: Tensor, seed: int | None) -> int:
+    """The seed of a sample: what the batch carries; else what follows from the sampler's own and the nodes.
+
+    A sampler without a seed draws one from torch's global generator.
+    """
+    given = getattr(inputs, "seed", None)
+    if given is not None:
+        return int(given)
+    if seed is not None:
+        digest = hashlib.blake2b(nodes.contiguous().numpy().tobytes(), digest_size=8).digest()
+        return child(seed, int.from_bytes(digest, "little"))
+    return int(torch.empty((), dtype=torch.int64).random_())
 
 
 class _Numbers(Dataset[Any]):

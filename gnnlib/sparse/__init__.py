@@ -8,6 +8,7 @@ from gnnlib.sparse.ops.edge_relu_sum import edge_relu_sum
 from gnnlib.sparse.ops.gated_sum import gated_sum
 from gnnlib.sparse.ops.multi_reduce import multi_reduce
 from gnnlib.sparse.ops.propagate import propagate
+from gnnlib.sparse.ops.sample_budget import sample_budget
 from gnnlib.sparse.ops.sample_neighbors import (
     HeteroSample,
     Sample,
@@ -33,6 +34,7 @@ __all__ = [
     "multi_reduce",
     "propagate",
     "Sample",
+    "sample_budget",
     "sample_hetero_neighbors",
     "sample_neighbors",
     "scatter",

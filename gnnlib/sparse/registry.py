@@ -46,6 +46,7 @@ OPS: dict[str, str] = {
     "gated_sum_edge": "gated_sum",
     "propagate": "propagate",
     "propagate_inject": "propagate",
+    "sample_budget": "sample_budget",
     "sample_neighbors": "sample_neighbors",
     "scatter": "scatter",
     "sddmm": "sddmm",

@@ -21,6 +21,7 @@ from gnnlib.sparse import (
     multi_reduce,
     propagate,
     registry,
+    sample_budget,
     sample_neighbors,
     scatter,
     sddmm,
@@ -121,6 +122,9 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     yield "spgemm", partial(product, leaf(_EDGES), leaf(_EDGES))
     for when in (None, torch.int64, torch.float64):
         yield "sample_neighbors", partial(_sample, adj, when)
+    kind, sizes = ("", "", ""), {"": _NODES}
+    seeds = {"": torch.arange(2)}
+    yield "sample_budget", lambda: sample_budget({kind: adj}, seeds, [2], num_nodes=sizes).node[""]
     yield "common_neighbors", lambda: common_neighbors(adj, edge_index).indptr
 
 

@@ -98,7 +98,7 @@ class Edges:
 Answer = tuple[list[Nodes], list[Edges]]
 
 
-def refuse(request: Request, *_: Any) -> str | None:
+def refuse(request: Any, *_: Any) -> str | None:
     """The CPU kernel's objection: tensors on another device."""
     for t in (*request.seeds, *(r.indptr for r in request.relations)):
         if t.device.type != "cpu":

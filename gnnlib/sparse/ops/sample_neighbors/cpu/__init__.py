@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import torch
 from numba import njit, prange
+from torch import Tensor
 
 from gnnlib.sparse.counter import child
 from gnnlib.sparse.native import tile
@@ -16,7 +19,7 @@ from gnnlib.sparse.ops.sample_neighbors.cpu.places import Places, entry
 from gnnlib.sparse.ops.sample_neighbors.request import Answer, Edges, Relation, Request, refuse
 from gnnlib.sparse.registry import kernel
 
-__all__: list[str] = []
+__all__ = ["Sampled"]
 
 #: Targets ahead whose row offsets, and edges ahead whose sources, are prefetched.
 AHEAD = 16
@@ -193,7 +196,7 @@ _launch_inside_count, _launch_inside = Launcher(_inside_count), Launcher(_inside
 _NONE = np.empty(0, np.float64)
 
 
-class _Arrays:
+class Arrays:
     """A relation's arrays as numpy sees them."""
 
     def __init__(self, relation: Relation) -> None:
@@ -203,43 +206,41 @@ class _Arrays:
         self.time = _NONE if relation.time is None else array(relation.time)
 
 
-class _Run:
-    """One sample on its way."""
+class Sampled:
+    """The nodes that a sample has met so far, of each type; a context that gives its memory back.
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.relations = [_Arrays(r) for r in request.relations]
-        self.limits = _NONE if request.limits is None else array(torch.cat(request.limits))
-        firsts = np.cumsum([0, *(s.numel() for s in request.seeds)]).tolist()
+    Args:
+        relations: the kinds of edges.
+        sizes: number of nodes of each node type.
+        seeds: nodes to begin with, of each node type.
+        disjoint: whether every seed has a subgraph of its own.
+        limits: for each node type the latest time in the subgraph of each seed.
+    """
+
+    def __init__(
+        self,
+        relations: Sequence[Relation],
+        sizes: Sequence[int],
+        seeds: Sequence[Tensor],
+        disjoint: bool = False,
+        limits: Sequence[Tensor] | None = None,
+    ) -> None:
+        self.relations = [Arrays(r) for r in relations]
+        self.limits = _NONE if limits is None else array(torch.cat(list(limits)))
+        firsts = np.cumsum([0, *(s.numel() for s in seeds)]).tolist()
         self.places = [
-            Places(size, array(seeds), first if request.disjoint else None)
-            for size, seeds, first in zip(request.sizes, request.seeds, firsts, strict=False)
+            Places(size, array(nodes), first if disjoint else None)
+            for size, nodes, first in zip(sizes, seeds, firsts, strict=False)
         ]
-        self.begin = [0] * len(self.places)
 
-    def hop(self, hop: int) -> list[tuple[np.ndarray, ...]]:
-        """Draw into the nodes that the last hop added; places of sources and targets, slots."""
-        end = [p.num_nodes for p in self.places]
-        drawn = [self._draw(r, hop, end[of.dst]) for r, of in enumerate(self.relations)]
-        self.begin = end
-        return drawn
+    def __enter__(self) -> Self:
+        return self
 
-    def _draw(self, r: int, hop: int, end: int) -> tuple[np.ndarray, ...]:
-        request, of = self.request, self.relations[r]
-        begin, k, seed = self.begin[of.dst], request.fanouts[r][hop], child(request.seed, hop, r)
-        node, tag = self.places[of.dst].between(begin, end)
-        start, count = np.empty(node.size, np.int64), np.zeros(node.size + 1, np.int64)
-        window = of.weight, of.time, self.limits, node, tag, k, request.replace
-        _launch_count(node.size, of.indptr, *window, request.last, start, count)
-        np.cumsum(count, out=count)
-        col, slot, source = (np.empty(count[-1], np.int64) for _ in range(3))
-        tags = np.empty(count[-1] if request.disjoint else 0, np.int64)
-        result = start, count, slot, source
-        _launch_draw(slot.size, of.indptr, of.indices, *window, np.uint64(seed), *result)
-        _launch_spread(col.size // 4, count, begin, tag, col, tags)
-        return self.places[of.src].enter(source, tags), col, slot
+    def __exit__(self, *_: object) -> None:
+        for p in self.places:
+            p.clear()
 
-    def inside(self, r: int) -> tuple[np.ndarray, ...]:
+    def inside(self, r: int) -> Edges:
         """All edges of a relation between the sampled nodes."""
         of = self.relations[r]
         node, tag = self.places[of.dst].between(0, self.places[of.dst].num_nodes)
@@ -250,7 +251,7 @@ class _Run:
         np.cumsum(count, out=count)
         found = tuple(np.empty(count[-1], np.int64) for _ in range(3))
         _launch_inside(work, *given, count, *found)
-        return found
+        return _edges([found])
 
 
 def _edges(parts: list[tuple[np.ndarray, ...]]) -> Edges:
@@ -259,20 +260,40 @@ def _edges(parts: list[tuple[np.ndarray, ...]]) -> Edges:
     return Edges(row, col, slot, [part[0].size for part in parts])
 
 
+def _drawn(
+    request: Request, sampled: Sampled, r: int, hop: int, begin: int, end: int
+) -> tuple[np.ndarray, ...]:
+    """Draw into targets begin to end; places of sources and targets, slots."""
+    of, places = sampled.relations[r], sampled.places
+    k, seed = request.fanouts[r][hop], child(request.seed, hop, r)
+    node, tag = places[of.dst].between(begin, end)
+    start, count = np.empty(node.size, np.int64), np.zeros(node.size + 1, np.int64)
+    window = of.weight, of.time, sampled.limits, node, tag, k, request.replace
+    _launch_count(node.size, of.indptr, *window, request.last, start, count)
+    np.cumsum(count, out=count)
+    col, slot, source = (np.empty(count[-1], np.int64) for _ in range(3))
+    tags = np.empty(count[-1] if request.disjoint else 0, np.int64)
+    result = start, count, slot, source
+    _launch_draw(slot.size, of.indptr, of.indices, *window, np.uint64(seed), *result)
+    _launch_spread(col.size // 4, count, begin, tag, col, tags)
+    return places[of.src].enter(source, tags), col, slot
+
+
 @kernel("sample_neighbors", "cpu", refuse=refuse)
 def sample_neighbors(request: Request) -> Answer:
-    run = _Run(request)
-    try:
-        hops, node_counts = [], [[p.num_nodes for p in run.places]]
+    graph = request.relations, request.sizes, request.seeds
+    with Sampled(*graph, request.disjoint, request.limits) as sampled:
+        kinds, places = range(len(request.relations)), sampled.places
+        counts = [[p.num_nodes] for p in places]
+        drawn: list[list[tuple[np.ndarray, ...]]] = [[] for _ in kinds]
+        begin = [0] * len(places)
         for hop in range(request.num_hops):
-            hops.append(run.hop(hop))
-            before = run.begin
-            node_counts.append([p.num_nodes - b for p, b in zip(run.places, before, strict=True)])
-        drawn = [[hop[r] for hop in hops] for r in range(len(request.relations))]
-        if request.induced:
-            drawn = [[run.inside(r)] for r in range(len(request.relations))]
-        nodes = [p.answer([c[t] for c in node_counts]) for t, p in enumerate(run.places)]
-        return nodes, [_edges(parts) for parts in drawn]
-    finally:
-        for p in run.places:
-            p.clear()
+            end = [p.num_nodes for p in places]
+            for r in kinds:
+                dst = request.relations[r].dst
+                drawn[r].append(_drawn(request, sampled, r, hop, begin[dst], end[dst]))
+            for t, p in enumerate(places):
+                counts[t].append(p.num_nodes - end[t])
+            begin = end
+        nodes = [p.answer(c) for p, c in zip(places, counts, strict=True)]
+        return nodes, [sampled.inside(r) if request.induced else _edges(drawn[r]) for r in kinds]

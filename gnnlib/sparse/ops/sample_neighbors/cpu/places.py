@@ -88,25 +88,33 @@ def _again(table, keys, size, node, tag):
             keys[p] = tag[i] * size + node[i]
 
 
-class _Kept(threading.local):
-    """Wiped arrays of this thread, by the number of nodes."""
+class Kept(threading.local):
+    """Arrays over all nodes that this thread keeps for its next sample, each filled with one value.
 
-    def __init__(self) -> None:
+    Args:
+        fill: that value.
+        dtype: of the arrays.
+    """
+
+    def __init__(self, fill: float, dtype: type[np.generic]) -> None:
+        self.fill, self.dtype = fill, dtype
         self.tables: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
 
     def take(self, size: int) -> np.ndarray:
+        """An array of this size, taken out of those that are kept or made new."""
         for key in self.tables:
             if key[0] == size:
                 return self.tables.pop(key)
-        return np.full(size, -1, np.int32)
+        return np.full(size, self.fill, self.dtype)
 
     def give(self, table: np.ndarray) -> None:
+        """Keep an array that holds nothing but the value."""
         self.tables[table.size, id(table)] = table
         while len(self.tables) > KEPT:
             self.tables.popitem(last=False)
 
 
-_kept = _Kept()
+_kept = Kept(-1, np.int32)
 
 
 class Places:
