@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gnnlib.sparse.ops.sample_neighbors.request import Relation
+from gnnlib.sparse.ops.sample_neighbors.request import Placed, Relation
 
 
 @dataclass(frozen=True)
-class BudgetRequest:
+class BudgetRequest(Placed):
     """A sample to draw.
 
     Attributes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -29,8 +31,27 @@ class Relation:
     time: Tensor | None = None
 
 
+class Placed:
+    """Where a request is to be met: on the device of its graph. Dispatch asks this of its first argument."""
+
+    relations: tuple[Relation, ...]
+    seeds: tuple[Tensor, ...]
+
+    @property
+    def device(self) -> torch.device:
+        return next((t.device for t in self._tensors()), torch.device("cpu"))
+
+    @property
+    def is_cuda(self) -> bool:
+        return any(t.is_cuda for t in self._tensors())
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from (r.indptr for r in self.relations)
+        yield from self.seeds
+
+
 @dataclass(frozen=True)
-class Request:
+class Request(Placed):
     """A sample to draw.
 
     Attributes:
@@ -98,9 +119,6 @@ class Edges:
 Answer = tuple[list[Nodes], list[Edges]]
 
 
-def refuse(request: Any, *_: Any) -> str | None:
+def refuse(request: Placed, *_: Any) -> str | None:
     """The CPU kernel's objection: tensors on another device."""
-    for t in (*request.seeds, *(r.indptr for r in request.relations)):
-        if t.device.type != "cpu":
-            return f"takes cpu tensors, got one on {t.device}"
-    return None
+    return f"takes cpu tensors, got one on {request.device}" if request.is_cuda else None
