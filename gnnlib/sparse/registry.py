@@ -161,7 +161,7 @@ def _load(op: str, into: dict[str, list[Kernel]], backends: tuple[str, ...]) -> 
 
 
 def dispatch(op: str, *args: Any) -> Any:
-    """Run ``op`` on the fastest kernel that accepts ``args``, of which the first has a device, as a tensor does.
+    """Run ``op`` on the fastest kernel that accepts ``args``, whose first has a device as a tensor has.
 
     Raises:
         NotImplementedError: when none accepts them; the message lists each reason.
