@@ -15,7 +15,7 @@ from gnnlib.data.places import whereabouts
 from tests.data.test_places import snapshot
 
 ON_DISK = """actor chameleon-filtered chameleon-filtered-directed citeseer citeseer-links cora cora-links
-cornell enzymes imdb-binary minesweeper mutag nci1 ogbg-molbace ogbg-molesol ogbg-molfreesolv ogbl-ddi
+cornell enzymes huangpu imdb-binary minesweeper mutag nci1 ogbg-molbace ogbg-molesol ogbg-molfreesolv ogbl-ddi
 proteins ptc-mr squirrel-filtered squirrel-filtered-directed texas wisconsin""".split()  # noqa: SIM905
 
 
