@@ -2,4 +2,4 @@
 
 from gnnlib.measure.influence import Influence, influence
 
-__all__ = ["influence", "Influence"]
+__all__ = ["Influence", "influence"]
