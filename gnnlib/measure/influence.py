@@ -26,7 +26,7 @@ from gnnlib.measure.rows import frozen, sparing
 from gnnlib.sparse import CSR, as_csr
 from gnnlib.sparse.hops import Balls, ball_edges, balls, hop_distance, pack_balls
 
-__all__ = ["Influence", "influence"]
+__all__ = ["influence", "InfluenceByHop"]
 
 Method: TypeAlias = Literal["auto", "balls", "colored", "single"]
 
@@ -37,8 +37,8 @@ _SAME = 1e-3  # of the largest output: how far a ball may be from the whole grap
 
 
 @dataclass(frozen=True)
-class Influence:
-    """Influence by hop of some nodes, and what it says of all nodes.
+class InfluenceByHop:
+    """InfluenceByHop by hop of some nodes, and what it says of all nodes.
 
     ``T, R = influence(...)`` unpacks the mean curve and the range.
 
@@ -131,7 +131,7 @@ def influence(
     reach: int | None = None,
     seed: int = 0,
     edge_args: Sequence[str] = (),
-) -> Influence:
+) -> InfluenceByHop:
     """Measure how far a node model looks: influence by hop and the influence-weighted range R.
 
     The model is evaluated at ``data.x`` in eval mode, with its parameters fixed, and left as it was.
@@ -151,7 +151,7 @@ def influence(
         seed: of the draw of nodes.
         edge_args: names of tensors over edges that the model takes as keywords, such as ``edge_weight``.
 
-    Shapes: x ``[N, F]``, edge_index ``[2, E]`` -> :class:`Influence` over S nodes and H + 1 hops.
+    Shapes: x ``[N, F]``, edge_index ``[2, E]`` -> :class:`InfluenceByHop` over S nodes and H + 1 hops.
     Cost: C backward passes over the balls of all nodes, or over the graph for each colour.
     Raises: TypeError for features that are no floats; ValueError when the model looks farther than ``reach``,
         or balls do not give the outputs of the whole graph.
@@ -182,7 +182,7 @@ def influence(
     last = found if max_hops is None else max_hops
     shown = by_hop.new_zeros(nodes.numel(), last + 1)
     shown[:, : min(last, found) + 1] = by_hop[:, : last + 1]
-    return Influence(shown, nodes, num_nodes, normalize, found, used)
+    return InfluenceByHop(shown, nodes, num_nodes, normalize, found, used)
 
 
 class _Work:
