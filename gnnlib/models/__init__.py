@@ -22,6 +22,15 @@ from gnnlib.models.deep import (
     JKNetConfig,
     LazyGNNConfig,
 )
+from gnnlib.models.directed import (
+    DGCNConfig,
+    DiGCNConfig,
+    DiGCNIBConfig,
+    DirGNNConfig,
+    DirResolvNetConfig,
+    FaberNetConfig,
+    MagNetConfig,
+)
 from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
 from gnnlib.models.registry import build, config_class, names, tasks
@@ -33,7 +42,13 @@ __all__ = [
     "CategoryEncoder",
     "config_class",
     "DAGNNConfig",
+    "DGCNConfig",
     "DGMLPConfig",
+    "DiGCNConfig",
+    "DiGCNIBConfig",
+    "DirGNNConfig",
+    "DirResolvNetConfig",
+    "FaberNetConfig",
     "GAEConfig",
     "GATConfig",
     "GCNConfig",
@@ -45,6 +60,7 @@ __all__ = [
     "JKNetConfig",
     "LazyGNNConfig",
     "LinkModel",
+    "MagNetConfig",
     "MLPConfig",
     "ModelConfig",
     "names",

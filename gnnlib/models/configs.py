@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Act: TypeAlias = Literal["relu", "elu", "leaky_relu", "gelu", "tanh", "none"]
+Act: TypeAlias = Literal["relu", "elu", "leaky_relu", "gelu", "tanh", "abs", "none"]
 Norm: TypeAlias = Literal["auto", "none", "batch", "layer"]
 Jump: TypeAlias = Literal["auto", "last", "cat", "max", "lstm"]
 Readout: TypeAlias = Literal["mean", "sum", "max"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 Activation: TypeAlias = str | Callable[[Tensor], Tensor] | None
 
 
 def activation(act: Activation, **kwargs: Any) -> Callable[[Tensor], Tensor] | None:
-    """The activation that ``act`` names: a class of ``torch.nn`` without regard to case and underscores.
+    """The activation that ``act`` names: a class of ``torch.nn`` whatever its case and underscores, or "abs".
 
     A callable or None is returned as it is. ``kwargs`` go to the class.
 
@@ -19,6 +20,8 @@ def activation(act: Activation, **kwargs: Any) -> Callable[[Tensor], Tensor] | N
     """
     if not isinstance(act, str):
         return act
+    if act == "abs":
+        return torch.abs
     key = act.lower().replace("_", "").replace("-", "")
     key = "silu" if key == "swish" else key
     for name, cls in vars(nn.modules.activation).items():

@@ -124,7 +124,10 @@ def test_embeddings(name: str, task: str) -> None:
     model: Any = models.build(name, task, F_IN, OUT, small(name)).eval()
     x, edge_index = torch.randn(N, F_IN), graph_inside()
     if task == "node":
-        assert model.embed(x, edge_index).shape == (N, {"sgc": F_IN, "jknet": 6 * 6}.get(name, 6))
+        assert model.embed(x, edge_index).shape == (
+            N,
+            {"sgc": F_IN, "jknet": 6 * 6, "magnet": 2 * 6}.get(name, 6),
+        )
     elif task == "graph":
         z = model.embed(x, edge_index, BATCH, 3)
         assert_close(model.lin(z), model(x, edge_index, BATCH, 3))
@@ -281,3 +284,34 @@ def test_registry() -> None:
         models.build("gcn", "node", F_IN, OUT, MLPConfig())
     with pytest.raises(ValueError, match="encoder='bond'"):
         models.build("gcn", "graph", F_IN, OUT, encoder="bond", feature_sizes=[3])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dirgnn", {"conv": "sage", "alpha": 0.3}),
+        ("dirgnn", {"conv": "gat", "unit_rows": True}),
+        ("fabernet", {"complex_weights": True, "jk": "cat"}),
+        ("fabernet", {"complex_weights": True, "jk": "last", "unit_rows": True, "K": 3}),
+        ("fabernet", {"alpha": 0.0, "zero_order": True, "penalty": "lin"}),
+        ("dirresolvnet", {"K": 2, "alpha": 1.0}),
+        ("digcnib", {"cap": 5}),
+        ("magnet", {"q": 0.1, "K": 2}),
+        ("air", {"base": "appnp"}),
+        ("lazygnn", {"L": 3, "beta": 0.2}),
+    ],
+    ids=str,
+)
+def test_variants_train(name: str, options: dict[str, Any]) -> None:
+    model = models.build(name, "node", F_IN, OUT, small(name, **options))
+    out = model(torch.randn(N, F_IN), plain_graph())
+    assert out.shape == (N, OUT)
+    out.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_hidden_rows_of_a_directed_stack_have_length_one() -> None:
+    model: Any = models.build("dirgnn", "node", F_IN, OUT, small("dirgnn", unit_rows=True, act="none")).eval()
+    first = model.encoder.convs[0](torch.randn(N, F_IN), plain_graph())
+    connected = torch.isin(torch.arange(N), plain_graph())
+    assert_close(first[connected].norm(dim=1), torch.ones(int(connected.sum())))

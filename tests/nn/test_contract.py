@@ -16,6 +16,7 @@ from torch.autograd import gradcheck
 
 import gnnlib.nn
 import gnnlib.nn.aggr
+from gnnlib.nn import GCNConv
 from gnnlib.sparse import as_csr
 from tests.nn.cases import CASES, F_IN, HISTOGRAM, Case, awkward_graph, plain_graph
 from tests.tolerances import assert_close
@@ -246,6 +247,7 @@ def test_options_of_the_base_class(case: Case) -> None:
         "APPNP": (2, 0.1),
         "ChebConv": (F_IN, 5, 3),
         "DAGNNConv": (F_IN, 2),
+        "DirGNNConv": (GCNConv(F_IN, 5),),
         "EdgeConv": (nn.Linear(2 * F_IN, 5),),
         "GINConv": (nn.Linear(F_IN, 5),),
         "GPRConv": (2,),

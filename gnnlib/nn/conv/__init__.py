@@ -6,8 +6,11 @@ from gnnlib.nn.conv.arma import ARMAConv
 from gnnlib.nn.conv.cheb import ChebConv
 from gnnlib.nn.conv.cluster_gcn import ClusterGCNConv
 from gnnlib.nn.conv.dagnn import DAGNNConv
+from gnnlib.nn.conv.digcn import DGCNConv, DiGCNConv, DiGCNInceptionConv
+from gnnlib.nn.conv.dirgnn import DirGCNConv, DirGNNConv
 from gnnlib.nn.conv.edge import EdgeConv
 from gnnlib.nn.conv.fa import FAConv
+from gnnlib.nn.conv.faber import ComplexFaberConv, FaberConv
 from gnnlib.nn.conv.gat import GATConv
 from gnnlib.nn.conv.gated_graph import GatedGraphConv
 from gnnlib.nn.conv.gatv2 import GATv2Conv
@@ -21,10 +24,12 @@ from gnnlib.nn.conv.graphconv import GraphConv
 from gnnlib.nn.conv.hypergraph import HypergraphConv
 from gnnlib.nn.conv.lazy import LazyPropagation
 from gnnlib.nn.conv.lg import LGConv
+from gnnlib.nn.conv.magnet import MagNetConv
 from gnnlib.nn.conv.mixhop import MixHopConv
 from gnnlib.nn.conv.nnconv import ECConv, NNConv
 from gnnlib.nn.conv.pna import PNAConv
 from gnnlib.nn.conv.res_gated import ResGatedGraphConv
+from gnnlib.nn.conv.resolvent import DirResolvConv
 from gnnlib.nn.conv.rgcn import FastRGCNConv, RGCNConv
 from gnnlib.nn.conv.sage import SAGEConv
 from gnnlib.nn.conv.sg import SGConv
@@ -41,9 +46,17 @@ __all__ = [
     "ARMAConv",
     "ChebConv",
     "ClusterGCNConv",
+    "ComplexFaberConv",
     "DAGNNConv",
+    "DGCNConv",
+    "DiGCNConv",
+    "DiGCNInceptionConv",
+    "DirGCNConv",
+    "DirGNNConv",
+    "DirResolvConv",
     "ECConv",
     "EdgeConv",
+    "FaberConv",
     "FAConv",
     "FastRGCNConv",
     "GATConv",
@@ -59,6 +72,7 @@ __all__ = [
     "HypergraphConv",
     "LazyPropagation",
     "LGConv",
+    "MagNetConv",
     "MixHopConv",
     "NNConv",
     "PNAConv",
