@@ -34,6 +34,7 @@ from gnnlib.models.directed import (
 from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
 from gnnlib.models.registry import build, config_class, names, tasks
+from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
 
 __all__ = [
     "AIRConfig",
@@ -65,8 +66,10 @@ __all__ = [
     "ModelConfig",
     "names",
     "NodeModel",
+    "NSDConfig",
     "SAGEConfig",
     "SGCConfig",
+    "SheafNNConfig",
     "StackConfig",
     "tasks",
 ]

@@ -76,6 +76,7 @@ from gnnlib.nn.jk import JumpingKnowledge
 from gnnlib.nn.linear import Linear
 from gnnlib.nn.mlp import MLP
 from gnnlib.nn.readout import global_add_pool, global_max_pool, global_mean_pool
+from gnnlib.nn.topo import NSDConv, SheafConv, sheaf_laplacian
 
 __all__ = [
     "Aggregation",
@@ -131,6 +132,7 @@ __all__ = [
     "MulAggregation",
     "MultiAggregation",
     "NNConv",
+    "NSDConv",
     "PNAConv",
     "PowerMeanAggregation",
     "QuantileAggregation",
@@ -140,6 +142,8 @@ __all__ = [
     "Set2Set",
     "SetTransformerAggregation",
     "SGConv",
+    "sheaf_laplacian",
+    "SheafConv",
     "SmoothedHops",
     "smoothing_weights",
     "SoftmaxAggregation",

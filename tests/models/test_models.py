@@ -126,7 +126,7 @@ def test_embeddings(name: str, task: str) -> None:
     if task == "node":
         assert model.embed(x, edge_index).shape == (
             N,
-            {"sgc": F_IN, "jknet": 6 * 6, "magnet": 2 * 6}.get(name, 6),
+            {"sgc": F_IN, "jknet": 6 * 6, "magnet": 2 * 6, "nsd": 2 * 6, "sheafnn": 2 * 6}.get(name, 6),
         )
     elif task == "graph":
         z = model.embed(x, edge_index, BATCH, 3)
@@ -236,7 +236,7 @@ def test_edge_weights_reach_the_layers_that_know_them(name: str) -> None:
     x, edge_index = torch.randn(N, F_IN), plain_graph()
     with_weights = model(x, edge_index, torch.rand(60) + 2)
     changed = (with_weights - model(x, edge_index)).abs().max() > 1e-4
-    assert changed.item() == (name not in {"gat", "gin", "mlp", "sage"})
+    assert changed.item() == (name not in {"gat", "gin", "mlp", "nsd", "sage", "sheafnn"})
 
 
 def test_configs_are_frozen_and_checked() -> None:
@@ -298,6 +298,9 @@ def test_registry() -> None:
         ("digcnib", {"cap": 5}),
         ("magnet", {"q": 0.1, "K": 2}),
         ("air", {"base": "appnp"}),
+        ("nsd", {"kind": "general", "stalk_dim": 3, "num_layers": 3}),
+        ("nsd", {"kind": "orthogonal", "stalk_dim": 3, "fixed_sheaf": True, "orth": "cayley"}),
+        ("nsd", {"sparse_learner": True, "left_weights": False, "right_weights": False}),
         ("lazygnn", {"L": 3, "beta": 0.2}),
     ],
     ids=str,

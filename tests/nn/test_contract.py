@@ -253,6 +253,8 @@ def test_options_of_the_base_class(case: Case) -> None:
         "GPRConv": (2,),
         "LGConv": (),
         "SmoothedHops": (2,),
+        "NSDConv": (F_IN, 1),
+        "SheafConv": (F_IN, 5, 1),
         "SSGConv": (F_IN, 5, 0.1, 2),
         "PNAConv": (F_IN, 5, ["mean", "std"], ["identity"], HISTOGRAM),
     }
