@@ -11,6 +11,7 @@ from gnnlib.bench import models
 from gnnlib.bench.graphs import Graph
 from gnnlib.bench.pairs import common_neighbors
 from gnnlib.bench.problems import Problem, aggregation, hypergraph_layer, training_step
+from gnnlib.bench.propagation import repeated
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,14 @@ CASES: dict[str, Case] = {
             "hub",
             "spmm sum with a hub, F = 64",
             partial(aggregation, reduce="sum", features=64),
+        ),
+        Case(
+            "propagate",
+            "propagate",
+            "arxiv-like",
+            "propagate, 50 steps, F = 64",
+            partial(repeated, features=64, steps=50),
+            rounds=3,
         ),
         Case(
             "gcn-step",

@@ -104,3 +104,25 @@ def gradients(exact: dict[str, Tensor]) -> dict[str, Expected]:
         )
         for name, g in exact.items()
     }
+
+
+def mean_power(graph: Graph, x: Tensor, steps: int) -> Expected:
+    """``steps`` means over neighbours (0 without any), ``[N, F]``.
+
+    A mean never exceeds the largest entry, and roundings of one step are averaged by the next ones, so that
+    they add up over the steps at most.
+    """
+    src, dst = graph.edge_index
+    degree = torch.bincount(dst, minlength=graph.num_nodes)[:, None]
+    value = torch.empty(x.shape, dtype=torch.float64)
+    bound = torch.empty_like(value)
+    for f in range(0, x.size(1), _BLOCK):
+        h = x[:, f : f + _BLOCK].double()
+        spread = torch.zeros_like(h)  # the bound so far, carried along
+        for _ in range(steps):
+            size = torch.zeros_like(h).index_add_(0, dst, h.abs()[src]) / degree.clamp(min=1)
+            spread = torch.zeros_like(h).index_add_(0, dst, spread[src]) / degree.clamp(min=1)
+            spread += _sum_bound(degree, size) + 4 * _EPS * size
+            h = torch.zeros_like(h).index_add_(0, dst, h[src]) / degree.clamp(min=1)
+        value[:, f : f + _BLOCK], bound[:, f : f + _BLOCK] = h, spread
+    return Expected("out", value, bound)
