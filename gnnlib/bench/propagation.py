@@ -19,7 +19,7 @@ def repeated(graph: Graph, *, features: int, steps: int) -> Problem:
     r"""``steps`` steps of :math:`D^{-1} A`, which keeps numbers of order 1, in one call of ours.
 
     A peer sums neighbours as in the ``spmm`` cases and divides each row, step by step. The traffic is that of
-    ``steps`` passes over the edges, so that the share of the bandwidth compares with that of ``spmm``; peers read
+    ``steps`` passes over the edges, so that the share of the bandwidth compares with ``spmm``'s; peers read
     and write the features once more a step to divide them.
     """
     x = torch.randn(graph.num_nodes, features, generator=torch.Generator().manual_seed(0))
