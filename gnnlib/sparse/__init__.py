@@ -5,6 +5,7 @@ from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.common_neighbors import common_neighbors
 from gnnlib.sparse.ops.edge_attention import edge_attention
 from gnnlib.sparse.ops.edge_relu_sum import edge_relu_sum
+from gnnlib.sparse.ops.fps import fps
 from gnnlib.sparse.ops.gated_sum import gated_sum
 from gnnlib.sparse.ops.multi_reduce import multi_reduce
 from gnnlib.sparse.ops.propagate import propagate
@@ -21,6 +22,7 @@ from gnnlib.sparse.ops.segment_reduce import segment_reduce
 from gnnlib.sparse.ops.segment_softmax import segment_softmax
 from gnnlib.sparse.ops.spgemm import spgemm
 from gnnlib.sparse.ops.spmm import spmm
+from gnnlib.sparse.points import knn, knn_graph, radius, radius_graph
 from gnnlib.sparse.registry import use_backend
 
 __all__ = [
@@ -29,10 +31,15 @@ __all__ = [
     "CSR",
     "edge_attention",
     "edge_relu_sum",
+    "fps",
     "gated_sum",
     "HeteroSample",
+    "knn",
+    "knn_graph",
     "multi_reduce",
     "propagate",
+    "radius",
+    "radius_graph",
     "Sample",
     "sample_budget",
     "sample_hetero_neighbors",

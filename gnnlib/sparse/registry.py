@@ -42,6 +42,7 @@ OPS: dict[str, str] = {
     "multi_reduce_grad": "multi_reduce_grad",
     "edge_attention": "edge_attention",
     "edge_attention_grad": "edge_attention",
+    "fps": "fps",
     "gated_sum": "gated_sum",
     "gated_sum_edge": "gated_sum",
     "propagate": "propagate",

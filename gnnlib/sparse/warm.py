@@ -17,6 +17,7 @@ from gnnlib.sparse import (
     common_neighbors,
     edge_attention,
     edge_relu_sum,
+    fps,
     gated_sum,
     multi_reduce,
     propagate,
@@ -124,6 +125,8 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
         yield "sample_neighbors", partial(_sample, adj, when)
     kind, sizes = ("", "", ""), {"": _NODES}
     seeds = {"": torch.arange(2)}
+    points = torch.rand(_NODES, _WIDTH, generator=draw)
+    yield "fps", partial(fps, points, random_start=False)
     yield "sample_budget", lambda: sample_budget({kind: adj}, seeds, [2], num_nodes=sizes).node[""]
     yield "common_neighbors", lambda: common_neighbors(adj, edge_index).indptr
 
