@@ -207,7 +207,7 @@ def _check_flow(who: str, flow: str) -> None:
 
 
 def _graph(pairs: Tensor, loop: bool, most: int | None, flow: str) -> Tensor:
-    """An edge_index of (point, neighbour) pairs, at most so many of each point; without loops unless asked."""
+    """An edge_index of (point, neighbour) pairs, at most so many of each point, and loops only if asked."""
     point, other = pairs
     if not loop:
         kept = point != other
