@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
+import types
 from typing import Any
 
 import pytest
@@ -121,7 +124,38 @@ def test_radius_graph_limits() -> None:
         assert torch.equal(found, torch.stack([other, point]))
 
 
-@pytest.mark.slow
+class Descent:
+    """Stands for pynndescent's index, whose kernels compile for a minute: exact neighbours, the point first."""
+
+    def __init__(self, data: Any, n_neighbors: int, random_state: int) -> None:
+        self.data, self.asked = torch.from_numpy(data), n_neighbors
+        self.neighbor_graph = self.query(data, n_neighbors)
+
+    def query(self, data: Any, k: int) -> tuple[Any, None]:
+        return torch.cdist(torch.from_numpy(data), self.data).topk(
+            k, largest=False
+        ).indices.int().numpy(), None
+
+
+def test_approximate_neighbours_come_from_pynndescent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynndescent", types.SimpleNamespace(NNDescent=Descent))
+    x, y = cloud(BATCH_X, 12), cloud(BATCH_Y, 12, 1)
+    for k in (3, 20):
+        assert torch.equal(knn_graph(x, k, method="approximate"), knn_graph(x, k, method="brute"))
+        assert torch.equal(knn(x, y, k, method="approximate"), knn(x, y, k, method="brute"))
+
+
+def test_many_points_of_many_dimensions_are_approximate(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gnnlib.sparse import points
+
+    monkeypatch.setattr(points, "MANY", 20)
+    x = cloud(BATCH_X, 12)
+    assert points._suits(x, None) == "approximate"
+    assert points._suits(x, BATCH_X) == "brute"
+    assert points._suits(x[:, :3], None) == "tree"
+
+
+@pytest.mark.skipif("GNNLIB_LONG_TESTS" not in os.environ, reason="pynndescent compiles for a minute")
 def test_approximate_neighbours_are_mostly_right() -> None:
     x = torch.randn(600, 12)
     exact, found = (knn_graph(x, 10, method=m) for m in ("brute", "approximate"))
