@@ -125,7 +125,7 @@ def test_radius_graph_limits() -> None:
 
 
 class Descent:
-    """Stands for pynndescent's index, whose kernels compile for a minute: exact neighbours, the point first."""
+    """Stands for pynndescent's index, whose kernels compile for a minute: exact, the point itself first."""
 
     def __init__(self, data: Any, n_neighbors: int, random_state: int) -> None:
         self.data, self.asked = torch.from_numpy(data), n_neighbors
