@@ -9,6 +9,7 @@ from gnnlib.sparse.ops.fps import fps
 from gnnlib.sparse.ops.gated_sum import gated_sum
 from gnnlib.sparse.ops.multi_reduce import multi_reduce
 from gnnlib.sparse.ops.propagate import propagate
+from gnnlib.sparse.ops.random_walk import random_walk
 from gnnlib.sparse.ops.sample_budget import sample_budget
 from gnnlib.sparse.ops.sample_neighbors import (
     HeteroSample,
@@ -40,6 +41,7 @@ __all__ = [
     "propagate",
     "radius",
     "radius_graph",
+    "random_walk",
     "Sample",
     "sample_budget",
     "sample_hetero_neighbors",

@@ -32,6 +32,8 @@ BACKENDS: dict[str, str | None] = {
 OPS: dict[str, str] = {
     "additive_attention": "edge_attention",
     "additive_attention_grad": "edge_attention",
+    "alias_draw": "alias",
+    "alias_table": "alias",
     "arg_scatter": "spmm_arg",
     "common_neighbors": "common_neighbors",
     "coo_to_csr": "build",
@@ -47,6 +49,7 @@ OPS: dict[str, str] = {
     "gated_sum_edge": "gated_sum",
     "propagate": "propagate",
     "propagate_inject": "propagate",
+    "random_walk": "random_walk",
     "sample_budget": "sample_budget",
     "sample_neighbors": "sample_neighbors",
     "scatter": "scatter",

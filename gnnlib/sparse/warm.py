@@ -21,6 +21,7 @@ from gnnlib.sparse import (
     gated_sum,
     multi_reduce,
     propagate,
+    random_walk,
     registry,
     sample_budget,
     sample_neighbors,
@@ -129,6 +130,8 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     yield "fps", partial(fps, points, random_start=False)
     yield "sample_budget", lambda: sample_budget({kind: adj}, seeds, [2], num_nodes=sizes).node[""]
     yield "common_neighbors", lambda: common_neighbors(adj, edge_index).indptr
+    for w in (None, torch.rand(_EDGES, generator=draw)):
+        yield "random_walk", partial(random_walk, adj, torch.arange(_NODES), 4, p=0.5, weight=w)
 
 
 def warm(

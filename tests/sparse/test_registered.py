@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse import CSR, as_csr, edge_attention, scatter, sddmm, segment_reduce, segment_softmax, spmm
+from gnnlib.sparse.ops.alias import alias_table
 from tests.sparse.graphs import MIXED, TINY, Graph
 from tests.tolerances import assert_close
 
@@ -161,7 +162,19 @@ def integer_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         "spgemm_sampled": [(*adj.arrays, *c, w, *back.arrays, v, g.num_rows)],
         "sorted_rows": [(*adj.arrays, g.num_cols)],
         "common_neighbors": [(*ops.sorted_rows(*adj.arrays, g.num_cols), pairs, g.num_cols)],
+        "random_walk": walk_samples(g),
     }
+
+
+def walk_samples(g: Graph) -> list[tuple[Any, ...]]:
+    n = max(g.num_rows, g.num_cols)
+    out = as_csr(g.edge_index, n).transposed
+    weight = torch.rand(g.num_edges)
+    rest = (torch.arange(n), 4, 0.5, 2.0, 0, False, 1, 0)
+    return [
+        (*out.arrays, None, None, None, None, *rest),
+        (*out.arrays, weight, *alias_table(out.indptr, weight), *rest),
+    ]
 
 
 def test_every_operator_has_a_sample() -> None:

@@ -11,7 +11,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from gnnlib.sparse.native import tile, vector
+from gnnlib.sparse.native import counter, tile, vector
 from gnnlib.sparse.native.launch import array
 from gnnlib.sparse.ops.edge_attention.dropout import STEPS
 
@@ -20,10 +20,7 @@ CHUNK = 32
 #: Room after the scores of a row, for the last vector.
 PAD = 16
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX2 = np.uint64(0x94D049BB133111EB)
-_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(40)
+_TOP24 = np.uint64(40)
 
 
 @njit(inline="always")
@@ -32,11 +29,8 @@ def kept(seed, threshold, boost, e, h, heads):
 
     The splitmix64 generator at place e * heads + h + 1, so that any pass finds the same number again.
     """
-    z = seed + np.uint64(e * heads + h + 1) * _GOLDEN
-    z = (z ^ (z >> _SHIFTS[0])) * _MIX1
-    z = (z ^ (z >> _SHIFTS[1])) * _MIX2
-    z = z ^ (z >> _SHIFTS[2])
-    return boost if (z >> _SHIFTS[3]) >= threshold else boost - boost
+    z = counter.draw(seed, e * heads + h)
+    return boost if (z >> _TOP24) >= threshold else boost - boost
 
 
 @njit(inline="always")
