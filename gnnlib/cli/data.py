@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["data"]
 
 _COLUMNS = ("edges", "features", "classes")
+_MEASURED = ("city", "longrange")  # readers whose sets are measured whenever one is shown
 _WIDE = 110  # terminal columns from which the table also counts edges, features and classes
 
 
@@ -25,6 +26,10 @@ def data(
     fetch: Annotated[bool, typer.Option("--fetch", help="Download the dataset to the cache.")] = False,
     unverified: Annotated[
         bool, typer.Option("--unverified", help="With --fetch: also files whose checksum is not known.")
+    ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Load it, and print sizes, diameters and the entropy of its labels."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print json.")] = False,
 ) -> None:
@@ -41,7 +46,7 @@ def data(
     card = find_card(name)
     if fetch:
         _fetch(card, unverified, as_json)
-    _show_one(card, root, as_json)
+    _show_one(card, root, as_json, measure or card.reader in _MEASURED)
 
 
 def _record(card: Card, root: Path | None) -> dict[str, Any]:
@@ -109,7 +114,26 @@ def _show_all(task: str | None, root: Path | None, as_json: bool) -> None:
     )
 
 
-def _show_one(card: Card, root: Path | None, as_json: bool) -> None:
+def _measured(card: Card, root: Path | None) -> dict[str, Any]:
+    from gnnlib.data import load
+    from gnnlib.data.statistics import statistics
+
+    return statistics(load(card, root))
+
+
+def _told(found: dict[str, Any]) -> str:
+    """The measurements in a sentence."""
+    text = f"{found['graphs']:,} graph{'s' * (found['graphs'] > 1)} of {found['nodes']:,} nodes and "
+    text += f"{found['edges']:,} edges, degree {found['degree']}; hop diameter "
+    text += f"{'' if found['diameter_is'] == 'exact' else 'at least '}{found['largest_diameter']:,}"
+    if found["graphs"] > 1:
+        text += f", {found['diameter']:,} on average"
+    if "label_entropy" in found:
+        text += f"; label entropy {found['label_entropy']} bit over {found['label_classes']} classes"
+    return text
+
+
+def _show_one(card: Card, root: Path | None, as_json: bool, measure: bool) -> None:
     record = _record(card, root) | {
         "about": card.about.strip(),
         "files": [
@@ -123,6 +147,8 @@ def _show_one(card: Card, root: Path | None, as_json: bool) -> None:
         ],
         "archive": card.archive.url if card.archive else None,
     }
+    if measure:
+        record["measured"] = _measured(card, root)
     if as_json:
         _print_json(record)
         return
@@ -142,6 +168,8 @@ def _show_one(card: Card, root: Path | None, as_json: bool) -> None:
     table.add_row(
         "counts", ", ".join(f"{key} {value:,}" for key, value in record["counts"].items()) or "not on file"
     )
+    if measure:
+        table.add_row("measured", _told(record["measured"]))
     for key in ("where", "source", "licence"):
         table.add_row(key, record[key])
     if record["files"]:

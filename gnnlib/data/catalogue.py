@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+from types import MappingProxyType
 
 from gnnlib.data.card import TASKS, Archive, Card, CardFile, cards
 from gnnlib.data.places import downloads
@@ -26,7 +28,8 @@ _UNSUPPORTED = {
 def names(task: str | None = None) -> list[str]:
     """Return the names of the datasets that have a card, in alphabetical order.
 
-    Beside these, ``"TU:NAME"`` loads any other set of the TU collection.
+    Beside these, ``"TU:NAME"`` loads any other set of the TU collection, and ``"FAMILY-SIZE"`` a generated
+    one of another size, as ``"city-50000"``.
 
     Args:
         task: only those of this task: ``"node"``, ``"graph"``, ``"link"`` or ``"hypergraph"``.
@@ -57,7 +60,34 @@ def find_card(name: str | Card, root: str | os.PathLike[str] | None = None) -> C
             return _tu_card(name[3:], root)
         if (why := _UNSUPPORTED.get(name.lower())) is not None:
             raise NotImplementedError(f"dataset '{name}' cannot be loaded: {why}; use ogb's own class for it")
+        if (sized := _sized_card(name)) is not None:
+            return sized
     return cards()[choose("dataset", name, cards())]
+
+
+def _sized_card(name: str) -> Card | None:
+    """The card of ``family-SIZE``, where the family is made by a generator; None for any other name.
+
+    Raises:
+        ValueError: when the generator makes no such size.
+    """
+    found = re.fullmatch(r"(.+)-(\d+)", name.lower())
+    if found is None or name.lower() in cards() or found[1] not in cards():
+        return None
+    card, size = cards()[found[1]], int(found[2])
+    parameter = card.options.get("parameter")
+    if parameter is None:
+        return None
+    low, high = card.options["range"]
+    if not low <= size <= high:
+        raise ValueError(f"dataset '{name}': {parameter}={size}; {card.name} is made from {low} to {high}")
+    return dataclasses.replace(
+        card,
+        name=f"{card.name}-{size}",
+        title=f"{card.title} ({parameter} {size})",
+        counts=MappingProxyType({}),
+        options=MappingProxyType({**card.options, parameter: size}),
+    )
 
 
 def _tu_card(name: str, root: str | os.PathLike[str] | None) -> Card:

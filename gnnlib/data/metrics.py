@@ -87,7 +87,7 @@ def metric_names() -> list[str]:
 
 
 def get_metric(name: str, kind: Kind | None = None) -> Metric:
-    """Return a metric by name: accuracy, auc, average_precision, f1, hits@20, mae, mrr, rmse, roc_auc.
+    """Return a metric by name: accuracy, auc, average_precision, f1, hits@20, mae, mrr, rmse, roc_auc, ...
 
     Args:
         name: one of :func:`metric_names`.
@@ -183,6 +183,14 @@ def _mae(true: np.ndarray, score: np.ndarray) -> float:
     return float(np.abs(_errors(true, score)).mean())
 
 
+def _log10_mse(true: np.ndarray, score: np.ndarray) -> float:
+    """Mean over targets of log10 of the mean squared error, as the PNA multitask set is judged."""
+    true, score = (a.reshape(len(a), -1).astype(np.float64) for a in (true, score))
+    if true.shape != score.shape:
+        raise ValueError(f"labels of shape {list(true.shape)} but predictions of shape {list(score.shape)}")
+    return float(np.log10(np.maximum(((true - score) ** 2).mean(axis=0), 1e-30)).mean())
+
+
 def _rmse(true: np.ndarray, score: np.ndarray) -> float:
     return float(np.sqrt((_errors(true, score) ** 2).mean()))
 
@@ -211,6 +219,7 @@ _METRICS: dict[str, tuple[bool, Kind, Measure]] = {
     "auc": (True, "ranking", _per_task(_roc_auc)),
     "average_precision": (True, "multilabel", _per_task(_average_precision)),
     "f1": (True, "multiclass", _f1),
+    "log10_mse": (False, "regression", _log10_mse),
     "mae": (False, "regression", _mae),
     "mrr": (True, "ranking", _mrr),
     "rmse": (False, "regression", _rmse),

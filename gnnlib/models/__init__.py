@@ -35,6 +35,10 @@ from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
 from gnnlib.models.registry import build, config_class, names, tasks
 from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
+from gnnlib.models.edges import GGNNConfig, ResidualConfig, ResidualGATConfig
+from gnnlib.models.encoders import CategoryEncoder
+from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
+from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
 
 __all__ = [
     "AIRConfig",
@@ -54,6 +58,7 @@ __all__ = [
     "GATConfig",
     "GCNConfig",
     "GCNIIConfig",
+    "GGNNConfig",
     "GINConfig",
     "GPRGNNConfig",
     "GraphConvConfig",
@@ -67,9 +72,12 @@ __all__ = [
     "names",
     "NodeModel",
     "NSDConfig",
+    "ResidualConfig",
+    "ResidualGATConfig",
     "SAGEConfig",
     "SGCConfig",
     "SheafNNConfig",
     "StackConfig",
+    "takes_edges",
     "tasks",
 ]

@@ -22,12 +22,15 @@ class Entry:
         config: the frozen dataclass of its options.
         encoder: ``encoder(config, task, in_channels, out_channels)`` makes the encoder that the task's head
             is put around.
+        edges: whether the encoder takes edge features: it is then made with their width (0 where there are
+            none) as a fifth argument, and called with ``edge_attr`` where there are some.
         tasks: the tasks that it serves.
         whole: ``whole(config, task, in_channels, out_channels)`` makes the complete model instead, where the
             method has a head of its own; it answers the calls of the head of its task.
     """
 
     config: type[ModelConfig]
-    encoder: Callable[[Any, Task, int, int], Encoder] | None = None
+    encoder: Callable[..., Encoder] | None = None
     tasks: frozenset[str] = frozenset(ALL)
     whole: Callable[[Any, Task, int, int], nn.Module] | None = None
+    edges: bool = False

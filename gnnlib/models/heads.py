@@ -16,33 +16,60 @@ from gnnlib.nn.init import reset
 _READOUTS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
 
 
+def _edges(edge_attr: Tensor | None, categories: CategoryEncoder | None) -> tuple[Tensor, ...]:
+    """Edge features as the encoder takes them; nothing where there are none."""
+    if edge_attr is None:
+        return ()
+    return (edge_attr.float() if categories is None else categories(edge_attr),)
+
+
 class NodeModel(nn.Module):
     """Scores of nodes.
 
     Args:
         config: the options it was built from.
-        encoder: from features to scores.
+        encoder: from features (or codes of their categories) to scores.
+        categories: embeds integer node features first.
+        edge_categories: embeds integer edge features first.
 
-    Shapes: x ``[N, in]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight ``[E]`` or
-        None (layers that know no weights take the edges alone) -> logits ``[N, out]``.
+    Shapes: x ``[N, in]``, or integers ``[N, columns]`` with ``categories``; edge_index ``[2, E]`` or any form
+        that :func:`as_csr` takes, edge_weight ``[E]`` or None (layers that know no weights take the edges
+        alone), edge_attr ``[E, D]`` for an encoder that was built for it -> logits ``[N, out]``.
     """
 
-    def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        encoder: Encoder,
+        categories: CategoryEncoder | None = None,
+        edge_categories: CategoryEncoder | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        self.categories = categories
+        self.edge_categories = edge_categories
         self.encoder = encoder
 
     def reset_parameters(self) -> None:
         """Draw new parameters."""
-        self.encoder.reset_parameters()
+        for child in self.children():
+            reset(child)
 
-    def forward(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None, edge_attr: Tensor | None = None
+    ) -> Tensor:
         """Logits ``[N, out]``."""
-        return cast(Tensor, self.encoder(x, edge_index, edge_weight))
+        x = x if self.categories is None else self.categories(x)
+        return cast(
+            Tensor, self.encoder(x, edge_index, edge_weight, *_edges(edge_attr, self.edge_categories))
+        )
 
-    def embed(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
+    def embed(
+        self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None, edge_attr: Tensor | None = None
+    ) -> Tensor:
         """The last hidden layer ``[N, hidden]``."""
-        return self.encoder.hidden(x, edge_index, edge_weight)
+        x = x if self.categories is None else self.categories(x)
+        return self.encoder.hidden(x, edge_index, edge_weight, *_edges(edge_attr, self.edge_categories))
 
 
 class GraphModel(nn.Module):
@@ -53,9 +80,11 @@ class GraphModel(nn.Module):
         encoder: from node features (or codes of their categories) to node codes.
         out_channels: number of scores of a graph.
         categories: embeds integer node features first.
+        edge_categories: embeds integer edge features first.
 
     Shapes: x ``[N, in]``, or integers ``[N, columns]`` with ``categories``; edge_index ``[2, E]``,
-        batch ``[N]`` or None for one graph -> logits ``[B, out]``.
+        batch ``[N]`` or None for one graph, edge_attr ``[E, D]`` for an encoder that was built for it ->
+        logits ``[B, out]``.
     """
 
     def __init__(
@@ -64,12 +93,17 @@ class GraphModel(nn.Module):
         encoder: Encoder,
         out_channels: int,
         categories: CategoryEncoder | None = None,
+        edge_categories: CategoryEncoder | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.categories = categories
+        self.edge_categories = edge_categories
         self.encoder = encoder
-        self.lin = Linear(encoder.out_channels, out_channels)
+        width, maps = encoder.out_channels, getattr(config, "head_layers", 1)
+        self.lin: nn.Module = Linear(width, out_channels)
+        if maps > 1:
+            self.lin = MLP([width] * maps + [out_channels], norm=None)
 
     def reset_parameters(self) -> None:
         """Draw new parameters."""
@@ -77,21 +111,33 @@ class GraphModel(nn.Module):
             reset(child)
 
     def forward(
-        self, x: Tensor, edge_index: Adj, batch: Tensor | None = None, batch_size: int | None = None
+        self,
+        x: Tensor,
+        edge_index: Adj,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         """Logits ``[B, out]``."""
         config = self.config
         drop = config.dropout if config.readout_dropout is None else config.readout_dropout
-        out = F.dropout(self.embed(x, edge_index, batch, batch_size), drop, self.training)
+        out = F.dropout(self.embed(x, edge_index, batch, batch_size, edge_attr), drop, self.training)
         return cast(Tensor, self.lin(out))
 
     def embed(
-        self, x: Tensor, edge_index: Adj, batch: Tensor | None = None, batch_size: int | None = None
+        self,
+        x: Tensor,
+        edge_index: Adj,
+        batch: Tensor | None = None,
+        batch_size: int | None = None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         """The readout of each graph ``[B, hidden]``."""
         if self.categories is not None:
             x = self.categories(x)
-        return _READOUTS[self.config.readout](self.encoder(x, edge_index), batch, batch_size)
+        edges = _edges(edge_attr, self.edge_categories)
+        codes = self.encoder(x, edge_index, None, *edges) if edges else self.encoder(x, edge_index)
+        return _READOUTS[self.config.readout](codes, batch, batch_size)
 
 
 class LinkModel(nn.Module):

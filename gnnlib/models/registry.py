@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import nn
 
-from gnnlib.models import basic, deep, directed, sheaf
+from gnnlib.models import basic, deep, directed, edges, sheaf
 from gnnlib.models.configs import ModelConfig, Task
 from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.entry import ALL, Entry
@@ -15,7 +15,7 @@ from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
 from gnnlib.names import choose
 
 #: Each family of models is a module with a table ``MODELS``.
-FAMILIES = (basic, deep, directed, sheaf)
+FAMILIES = (basic, deep, directed, edges, sheaf)
 
 _MODELS: dict[str, Entry] = dict(
     sorted((name, entry) for family in FAMILIES for name, entry in family.MODELS.items())
@@ -45,6 +45,14 @@ def tasks(name: str) -> frozenset[str]:
     return _MODELS[choose("model", name, _MODELS)].tasks
 
 
+def takes_edges(name: str) -> bool:
+    """Whether a model takes edge features.
+
+    Raises: ValueError for an unknown model (names the nearest).
+    """
+    return _MODELS[choose("model", name, _MODELS)].edges
+
+
 def build(
     name: str,
     task: str,
@@ -54,6 +62,8 @@ def build(
     *,
     encoder: str | None = None,
     feature_sizes: Sequence[int] | None = None,
+    edge_channels: int = 0,
+    edge_feature_sizes: Sequence[int] = (),
 ) -> nn.Module:
     """A new model of a task.
 
@@ -64,8 +74,10 @@ def build(
         out_channels: number of scores of a node or graph; a link model scores a pair by one number and
             does not look at it.
         config: its options; the defaults when omitted.
-        encoder: ``"atom"`` embeds integer node features, one table a column; graph models only.
+        encoder: ``"atom"`` embeds integer node features, one table a column; node and graph models only.
         feature_sizes: number of values of each of those columns.
+        edge_channels: width of the edge features, 0 for none; only for models that take them.
+        edge_feature_sizes: number of values of each column of integer edge features, which are embedded.
 
     Shapes: see :class:`NodeModel`, :class:`GraphModel` and :class:`LinkModel`.
     Raises: ValueError for an unknown model, task or encoder, or a model that does not serve the task;
@@ -84,23 +96,29 @@ def build(
             f"model '{name}' takes a {entry.config.__name__}, but {type(config).__name__} came; build one "
             f"with config_class({name!r})"
         )
-    if encoder is not None and (encoder != "atom" or task != "graph" or not feature_sizes):
+    if encoder is not None and (encoder != "atom" or task == "link" or not feature_sizes):
         raise ValueError(
             f"encoder={encoder!r} with feature_sizes={feature_sizes} in a {task} model; pass encoder='atom' "
-            "and the sizes of the columns, in a graph model"
+            "and the sizes of the columns, in a node or graph model"
         )
     kind = cast(Task, task)
     if entry.whole is not None:
         return entry.whole(config, kind, in_channels, out_channels)
     assert entry.encoder is not None, f"model {name!r} has neither encoder nor whole"
-    if kind == "node":
-        return NodeModel(config, entry.encoder(config, kind, in_channels, out_channels))
     if kind == "link":
         return LinkModel(config, entry.encoder(config, kind, in_channels, config.hidden_channels))
-    categories = None
+    if edge_channels and not entry.edges:
+        raise ValueError(
+            f"model '{name}' takes no edge features; pass edge_channels=0, or take gine or gatedgcn"
+        )
+    categories = edge_categories = None
+    width = getattr(config, "width", config.hidden_channels)
     if encoder is not None and feature_sizes:
-        in_channels = getattr(config, "width", config.hidden_channels)
-        categories = CategoryEncoder(feature_sizes, in_channels)
-    return GraphModel(
-        config, entry.encoder(config, kind, in_channels, out_channels), out_channels, categories
-    )
+        in_channels, categories = width, CategoryEncoder(feature_sizes, width)
+    if edge_channels and edge_feature_sizes:
+        edge_channels, edge_categories = width, CategoryEncoder(edge_feature_sizes, width)
+    widths = (edge_channels,) if entry.edges else ()
+    made = entry.encoder(config, kind, in_channels, out_channels, *widths)
+    if kind == "node":
+        return NodeModel(config, made, categories, edge_categories)
+    return GraphModel(config, made, out_channels, categories, edge_categories)

@@ -31,6 +31,7 @@ _TITLES: Mapping[str, str] = {
     "ap": "average precision",
     "auc": "ROC-AUC",
     "f1": "F1",
+    "log10_mse": "log10 of the squared error",
     "mae": "mean absolute error",
     "mrr": "MRR",
     "rmse": "RMSE",

@@ -11,8 +11,9 @@ from gnnlib.train.tasks.base import Task
 from gnnlib.train.tasks.graph import GraphTask
 from gnnlib.train.tasks.link import LinkTask
 from gnnlib.train.tasks.node import NodeTask
+from gnnlib.train.tasks.nodes import NodesTask
 
-__all__ = ["GraphTask", "LinkTask", "make_task", "NodeTask", "Task"]
+__all__ = ["GraphTask", "LinkTask", "make_task", "NodesTask", "NodeTask", "Task"]
 
 TASKS: dict[str, type[NodeTask] | type[GraphTask] | type[LinkTask]] = {
     task.name: task for task in (NodeTask, GraphTask, LinkTask)
@@ -36,4 +37,6 @@ def make_task(loaded: Loaded, config: TrainConfig, device: torch.device) -> Task
             f"model {config.model!r} does not serve {loaded.task} tasks, and {loaded.name} is one; "
             f"choose {others}"
         )
+    if loaded.task == "node" and len(loaded.dataset) > 1:
+        return NodesTask(loaded, config, device)
     return TASKS[loaded.task](loaded, config, device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnlib.data import Loaded
+from gnnlib.models import registry
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.guards import check_input
 from gnnlib.train.losses import loss_of, scores_of, targets_of
@@ -43,11 +44,13 @@ class GraphTask(Task):
     """
 
     name = "graph"
+    per_node = False
 
     def __init__(self, loaded: Loaded, config: TrainConfig, device: torch.device) -> None:
         super().__init__(loaded, config, device)
         self.feature_sizes = list(loaded.feature_sizes)
-        self.graphs = PackedGraphs(loaded.dataset, device, self.dataset)
+        self.edge_feature_sizes = list(loaded.edge_feature_sizes)
+        self.graphs = PackedGraphs(loaded.dataset, device, self.dataset, per_node=self.per_node)
         check_input("x", self.graphs.x, self.dataset)
         if not self.feature_sizes:
             x = self.graphs.x.float()
@@ -63,7 +66,17 @@ class GraphTask(Task):
 
     def facts(self) -> dict[str, Any]:
         """Integer features are categories: the encoder needs the number of values of each column."""
-        return {"encoder": "atom", "feature_sizes": self.feature_sizes} if self.feature_sizes else {}
+        found: dict[str, Any] = {}
+        if self.feature_sizes:
+            found = {"encoder": "atom", "feature_sizes": self.feature_sizes}
+        if self._takes_edges and self.graphs.edge_attr is not None:
+            found["edge_channels"] = int(self.graphs.edge_attr.size(1))
+            found["edge_feature_sizes"] = self.edge_feature_sizes
+        return found
+
+    @property
+    def _takes_edges(self) -> bool:
+        return registry.takes_edges(self.config.model)
 
     def batches(self, generator: torch.Generator) -> Iterator[GraphBatch]:
         """The training graphs in a new random order."""
@@ -131,9 +144,13 @@ class GraphTask(Task):
         return self._kept[key]
 
     def _forward(self, model: nn.Module, batch: GraphBatch) -> Tensor:
-        logits: Tensor = model(batch.x, batch.edge_index, batch.batch, batch.size)
+        logits: Tensor = model(batch.x, batch.edge_index, batch.batch, batch.size, *self._edges(batch))
         return logits
 
     def _embed(self, model: nn.Module, batch: GraphBatch) -> Tensor:
-        z: Tensor = self.call(model, "embed", batch.x, batch.edge_index, batch.batch, batch.size)
-        return z
+        inputs = (batch.x, batch.edge_index, batch.batch, batch.size, *self._edges(batch))
+        return self.call(model, "embed", *inputs)
+
+    def _edges(self, batch: GraphBatch) -> tuple[Tensor, ...]:
+        """The edge features, for a model that takes them."""
+        return () if batch.edge_attr is None or not self._takes_edges else (batch.edge_attr,)

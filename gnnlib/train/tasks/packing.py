@@ -16,7 +16,8 @@ __all__ = ["GraphBatch", "PackedGraphs"]
 class GraphBatch:
     """B graphs side by side, without an edge between them.
 
-    Shapes: x ``[N, F]``, edge_index ``[2, E]``, batch ``[N]`` (the graph of each node), y ``[B, ...]``.
+    Shapes: x ``[N, F]``, edge_index ``[2, E]``, batch ``[N]`` (the graph of each node), y ``[B, ...]``, or
+        ``[P, ...]`` for the P nodes ``labelled`` where labels are those of nodes; edge_attr ``[E, D]``.
     """
 
     x: Tensor
@@ -24,6 +25,8 @@ class GraphBatch:
     batch: Tensor
     y: Tensor
     size: int
+    edge_attr: Tensor | None = None
+    labelled: Tensor | None = None
 
 
 class PackedGraphs:
@@ -32,13 +35,18 @@ class PackedGraphs:
     Args:
         graphs: data objects with ``x``, ``edge_index`` (ids from 0 in each graph) and ``y``.
         device: where the arrays go.
+        name: the dataset's, for messages.
+        per_node: labels are those of nodes; ``mask`` of a graph says which nodes have one, all without it.
 
-    Shapes: x ``[N, F]`` and edge_index ``[2, E]`` over all graphs, y ``[B, ...]``.
+    Shapes: x ``[N, F]`` and edge_index ``[2, E]`` over all graphs, y ``[B, ...]`` or ``[N, ...]``; edge_attr
+        ``[E, D]`` where every graph has edge features.
     Raises: ValueError when a graph lacks features or labels.
     """
 
-    def __init__(self, graphs: Iterable[Any], device: torch.device, name: str) -> None:
-        xs, edges, ys, nodes = [], [], [], []
+    def __init__(
+        self, graphs: Iterable[Any], device: torch.device, name: str, *, per_node: bool = False
+    ) -> None:
+        xs, edges, ys, nodes, attrs, masks = [], [], [], [], [], []
         for number, graph in enumerate(graphs):
             if graph.x is None or graph.y is None:
                 lacks = "features x" if graph.x is None else "label y"
@@ -50,11 +58,22 @@ class PackedGraphs:
                 )
             xs.append(graph.x)
             edges.append(graph.edge_index)
-            ys.append(graph.y.reshape(1, -1))
+            ys.append(graph.y if per_node else graph.y.reshape(1, -1))
+            attrs.append(graph.edge_attr)
+            if per_node:
+                if graph.y.size(0) != graph.x.size(0):
+                    raise ValueError(
+                        f"{name}: y of graph {number} has {graph.y.size(0)} rows but the graph has "
+                        f"{graph.num_nodes} nodes; pass one label for each node"
+                    )
+                mask = graph.get("mask")
+                masks.append(torch.ones(graph.x.size(0), dtype=torch.bool) if mask is None else mask)
             nodes.append(graph.x.size(0))
         self.x = torch.cat(xs).to(device)
         self.edge_index = torch.cat(edges, dim=1).to(device)
         self.y = torch.cat(ys).to(device)
+        self.edge_attr = None if any(a is None for a in attrs) else torch.cat(attrs).to(device)
+        self.mask = torch.cat(masks).to(device) if per_node else None
         self.node_count = torch.tensor(nodes, device=device)
         self.edge_count = torch.tensor([e.size(1) for e in edges], device=device)
         self.node_start = _starts(self.node_count)
@@ -73,7 +92,12 @@ class PackedGraphs:
         edge_owner = torch.repeat_interleave(edge_count)
         columns = _ranges(self.edge_start[index], edge_owner, _starts(edge_count))
         edge_index = self.edge_index[:, columns] + new_start[edge_owner]
-        return GraphBatch(self.x[rows], edge_index, owner, self.y[index], index.numel())
+        edge_attr = None if self.edge_attr is None else self.edge_attr[columns]
+        size, labelled = index.numel(), None
+        if self.mask is not None:
+            labelled = self.mask[rows].nonzero().view(-1)
+            index = rows[labelled]
+        return GraphBatch(self.x[rows], edge_index, owner, self.y[index], size, edge_attr, labelled)
 
 
 def _starts(count: Tensor) -> Tensor:
