@@ -31,14 +31,11 @@ from gnnlib.models.directed import (
     FaberNetConfig,
     MagNetConfig,
 )
-from gnnlib.models.encoders import CategoryEncoder
-from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
-from gnnlib.models.registry import build, config_class, names, tasks
-from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
 from gnnlib.models.edges import GGNNConfig, ResidualConfig, ResidualGATConfig
 from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
 from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
+from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
 
 __all__ = [
     "AIRConfig",

@@ -237,7 +237,18 @@ def test_edge_weights_reach_the_layers_that_know_them(name: str) -> None:
     x, edge_index = torch.randn(N, F_IN), plain_graph()
     with_weights = model(x, edge_index, torch.rand(60) + 2)
     changed = (with_weights - model(x, edge_index)).abs().max() > 1e-4
-    without = {"gat", "gatedgcn", "gin", "gine", "mlp", "nsd", "residual-gat", "residual-gin", "sage", "sheafnn"}
+    without = {
+        "gat",
+        "gatedgcn",
+        "gin",
+        "gine",
+        "mlp",
+        "nsd",
+        "residual-gat",
+        "residual-gin",
+        "sage",
+        "sheafnn",
+    }
     assert changed.item() == (name not in without)
 
 
