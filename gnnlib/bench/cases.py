@@ -12,6 +12,7 @@ from gnnlib.bench.graphs import Graph
 from gnnlib.bench.pairs import common_neighbors
 from gnnlib.bench.problems import Problem, aggregation, hypergraph_layer, training_step
 from gnnlib.bench.propagation import repeated
+from gnnlib.bench.sampling import neighbor_sampling
 
 
 @dataclass(frozen=True)
@@ -302,6 +303,16 @@ CASES: dict[str, Case] = {
             partial(common_neighbors, count=65_000),
             row=14,
             targets=Targets(other=8),
+        ),
+        Case(
+            "sampling",
+            "sampling",
+            "arxiv-like",
+            "neighbour sampling [15, 10, 5], batch of 1,024, one worker",
+            partial(neighbor_sampling, fanouts=(15, 10, 5), batch=1024),
+            row=15,
+            targets=Targets(other=3),
+            rounds=5,
         ),
     )
 }

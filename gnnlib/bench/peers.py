@@ -44,6 +44,8 @@ PEERS = {
         Peer("torch-reduce", "pyg", "torch.sparse.mm(reduce=)"),
         Peer("torch-scatter", "pyg", "torch-scatter"),
         Peer("scipy", "other", "scipy CSR, one thread"),
+        Peer("torch-sparse", "other", "torch-sparse"),
+        Peer("numpy", "other", "vectorised numpy"),
         Peer("avx2", "yardstick", "AVX2 loop by hand"),
     )
 }
