@@ -97,7 +97,7 @@ def _alone(draw: Draw, seeds: Tensor) -> Drawn:
 
 
 def fault(indptr: Tensor, indices: Tensor, seeds: Tensor, fanouts: Sequence[int], drawn: Drawn) -> str | None:
-    """What is wrong with a sample, or None: edges that are not the graph's, or too many or few of a target."""
+    """What is wrong with a sample, or None: edges that are not the graph's, too many or too few of a node."""
     node, row, col, slot = drawn
     target = torch.searchsorted(indptr, slot, right=True) - 1
     if not torch.equal(node[: seeds.numel()], seeds):

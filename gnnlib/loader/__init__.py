@@ -9,12 +9,20 @@ from gnnlib.loader.cluster import ClusterData, ClusterLoader, metis
 from gnnlib.loader.hgt import HGTLoader, HGTSampler
 from gnnlib.loader.link import LinkNeighborLoader
 from gnnlib.loader.node import NeighborLoader
+from gnnlib.loader.saint import (
+    GraphSAINTEdgeSampler,
+    GraphSAINTNodeSampler,
+    GraphSAINTSampler,
+)
 from gnnlib.loader.sampler import NeighborSampler
 from gnnlib.loader.shadow import ShaDowKHopSampler
 
 __all__ = [
     "ClusterData",
     "ClusterLoader",
+    "GraphSAINTEdgeSampler",
+    "GraphSAINTNodeSampler",
+    "GraphSAINTSampler",
     "HGTLoader",
     "HGTSampler",
     "LinkNeighborLoader",
