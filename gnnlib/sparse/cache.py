@@ -10,10 +10,19 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
 T = TypeVar("T")
+
+
+def capturing() -> bool:
+    """Whether a CUDA graph is being captured: nothing may wait for the device then, and what is made holds no
+    values before the graph runs, so it must not be kept.
+    """
+    started: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return started and torch.cuda.is_current_stream_capturing()
 
 
 def _version(tensor: Tensor) -> int | None:
@@ -67,17 +76,8 @@ class WeakCache:
             self._paused.on = before
 
     def keeps(self, tensor: Tensor) -> bool:
-        """Whether what is made for ``tensor`` would be kept."""
-        return _version(tensor) is not None and not getattr(self._paused, "on", False)
-
-    def find(self, tensor: Tensor, parts: tuple[Tensor, ...], key: Hashable) -> Any:
-        """What is kept for ``tensor`` if nothing changed since, or None."""
-        version = _version(tensor)
-        if version is None:
-            return None
-        with self._lock:
-            found = self._find(tensor, _state(version, parts))
-            return None if found is None else found.values.get(key)
+        """Whether what is made for ``tensor`` now is kept."""
+        return _version(tensor) is not None and not getattr(self._paused, "on", False) and not capturing()
 
     def get(self, tensor: Tensor, parts: tuple[Tensor, ...], key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returned for ``tensor``, whose index arrays are ``parts``, if nothing changed since.
@@ -94,6 +94,8 @@ class WeakCache:
                 self._entries.move_to_end(id(tensor))
                 known: T = found.values[key]
                 return known
+        if capturing():
+            return make()
         made = make()  # without the lock: make may wait for a compiler or an import that another thread does
         with self._lock:
             entry = self._find(tensor, state) or self._add(tensor, state, parts)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.autograd import traced
+from gnnlib.sparse.cache import capturing
 from gnnlib.sparse.ops import build
 
 T = TypeVar("T")
@@ -147,7 +148,10 @@ class CSR:
         if traced(self.indptr):
             return fn(self)
         if key not in cache:
-            cache[key] = fn(self)
+            made = fn(self)
+            if capturing():
+                return made
+            cache[key] = made
         found: T = cache[key]
         return found
 
@@ -266,8 +270,10 @@ def row_of_slot(indptr: Tensor, num_slots: int) -> Tensor:
 
 
 def _transposed_arrays(adj: CSR) -> tuple[Tensor, Tensor, Tensor]:
-    indptr, indices, perm = build.csr_transpose(adj.indptr, adj.indices, adj.num_cols)
-    return indptr, indices, perm
+    if adj.device.type == "cpu" or traced(adj.indptr):
+        indptr, indices, perm = build.csr_transpose(adj.indptr, adj.indices, adj.num_cols)
+        return indptr, indices, perm
+    return build.kept_transpose(adj.indptr, adj.indices, adj.num_cols)  # GPU kernels look it up there
 
 
 def _transposed(adj: CSR) -> CSR:

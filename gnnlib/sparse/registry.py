@@ -35,6 +35,7 @@ OPS: dict[str, str] = {
     "alias_draw": "alias",
     "alias_table": "alias",
     "arg_scatter": "spmm_arg",
+    "arg_to_slots": "spmm_arg",
     "common_neighbors": "common_neighbors",
     "coo_to_csr": "build",
     "csr_transpose": "build",

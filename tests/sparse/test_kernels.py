@@ -113,6 +113,17 @@ def test_arg_scatter(kernel: Kernel, index_type: torch.dtype) -> None:
         assert_close(out, wanted)
 
 
+@kernels("arg_to_slots")
+def test_arg_to_slots(kernel: Kernel) -> None:
+    g = SORTED
+    x, value = normal(g.num_cols, 2, 9), normal(g.num_rows, 2, 9)
+    arg = first_winner(g, x[g.edge_index[0]], True)
+    wanted = torch.zeros(g.num_edges + 3, 2, dtype=torch.float64)
+    for i, h, f in (arg >= 0).nonzero().tolist():
+        wanted[arg[i, h, f], h] += float(value[i, h, f])
+    assert_close(kernel.fn(arg.int(), g.adj.indptr, value, g.num_edges + 3), wanted)
+
+
 @both_types("sddmm")
 @pytest.mark.parametrize("op", ["dot", "add", "sub"])
 def test_sddmm(kernel: Kernel, index_type: torch.dtype, op: str) -> None:

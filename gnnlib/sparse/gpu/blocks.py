@@ -2,7 +2,8 @@
 
 A program takes ``BLOCK_R`` items times ``BLOCK_F`` columns. Every item adds its edges one after the other in
 CSR order, whatever the tile, so no choice of tile changes a bit of a result. Node numbers become int64 before
-they are multiplied by a width.
+they are multiplied by a width. What belongs to items is ``[BLOCK_R, 1]`` and what belongs to columns
+``[1, BLOCK_F]``, never one-dimensional: Triton 3.6 fails on narrow tiles that mix both forms.
 
 The compiler keeps loads in the order in which they are written and waits where a value is used. Loops over
 edges therefore take four at a time: all their columns first, then all their rows, then the sums.
@@ -16,8 +17,14 @@ import triton.language as tl
 
 @triton.jit
 def program_items(BLOCK_R: tl.constexpr):
-    """Numbers of this program's items, int64 ``[BLOCK_R]``."""
-    return tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)
+    """Numbers of this program's items, int64 ``[BLOCK_R, 1]``."""
+    return tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R)[:, None]
+
+
+@triton.jit
+def program_columns(BLOCK_F: tl.constexpr):
+    """Columns of this program, ``[1, BLOCK_F]``."""
+    return tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)[None, :]
 
 
 @triton.jit
@@ -35,6 +42,22 @@ def span(items, num_items, item, PLANNED: tl.constexpr):
 
 
 @triton.jit
+def owner_of(items, num_items, item, place, PLANNED: tl.constexpr):
+    """Row of each item, also of a piece; -1 past the last item."""
+    if PLANNED:
+        row = tl.load(items + 3 * num_items + item, mask=item < num_items, other=-1)
+    else:
+        row = place
+    return row
+
+
+@triton.jit
+def longest(start, stop):
+    """Edges of the longest item of this program; an item has few, so int32."""
+    return tl.max(stop - start).to(tl.int32)
+
+
+@triton.jit
 def source_of(indices, slot, live, INDEXED: tl.constexpr):
     """Column of each slot, int64; without indices slot s holds column s."""
     if INDEXED:
@@ -47,7 +70,7 @@ def source_of(indices, slot, live, INDEXED: tl.constexpr):
 @triton.jit
 def load_rows(x, row, live, f, inside, WIDTH: tl.constexpr):
     """Columns f of some rows of ``x`` as they are stored, ``[BLOCK_R, BLOCK_F]``; 0 where nothing is read."""
-    return tl.load(x + row[:, None] * WIDTH + f[None, :], mask=live[:, None] & inside[None, :], other=0)
+    return tl.load(x + row * WIDTH + f, mask=live & inside, other=0)
 
 
 @triton.jit
@@ -63,20 +86,20 @@ def coefficient(
     DEPTH: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """Factor of each edge's message, ``w_e c_j``: ``[BLOCK_R, 1]``, or a column for each f with heads.
+    """Factor of each edge's message, ``w_e c_j``: ``[BLOCK_R, 1]``, or one for each column with heads.
 
     Columns of the first head are f = 0 to DEPTH - 1, and so on. Call it only where there is a factor.
     """
     if weight is None:
-        factor = tl.load(col_scale + source, mask=live, other=0).to(ACC)[:, None]
+        factor = tl.load(col_scale + source, mask=live, other=0).to(ACC)
     else:
         if HEADS == 1:
-            factor = tl.load(weight + slot, mask=live, other=0).to(ACC)[:, None]
+            factor = tl.load(weight + slot, mask=live, other=0).to(ACC)
         else:
-            of_head = weight + slot[:, None] * HEADS + (f // DEPTH)[None, :]
-            factor = tl.load(of_head, mask=live[:, None] & inside[None, :], other=0).to(ACC)
+            of_head = weight + slot * HEADS + (f // DEPTH)
+            factor = tl.load(of_head, mask=live & inside, other=0).to(ACC)
         if col_scale is not None:
-            factor *= tl.load(col_scale + source, mask=live, other=0).to(ACC)[:, None]
+            factor *= tl.load(col_scale + source, mask=live, other=0).to(ACC)
     return factor
 
 
@@ -85,14 +108,14 @@ def store_rows(out, partial, value, place, num_rows, f, inside, WIDTH: tl.conste
     """Store ``[BLOCK_R, BLOCK_F]`` values of whole rows to ``out`` and those of pieces to ``partial``."""
     whole = (place >= 0) & (place < num_rows)
     tl.store(
-        out + place[:, None] * WIDTH + f[None, :],
+        out + place * WIDTH + f,
         value.to(out.dtype.element_ty),
-        mask=whole[:, None] & inside[None, :],
+        mask=whole & inside,
     )
     tl.store(
-        partial + (place - num_rows)[:, None] * WIDTH + f[None, :],
+        partial + (place - num_rows) * WIDTH + f,
         value.to(partial.dtype.element_ty),
-        mask=(place >= num_rows)[:, None] & inside[None, :],
+        mask=(place >= num_rows) & inside,
     )
 
 

@@ -79,8 +79,3 @@ def _on(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
     if index < 0 or index == torch.cuda.current_device():
         return contextlib.nullcontext()
     return torch.cuda.device(index)
-
-
-def capturing() -> bool:
-    """Whether a CUDA graph is being captured: nothing may wait for the device then."""
-    return not INTERPRETED and torch.cuda.is_current_stream_capturing()

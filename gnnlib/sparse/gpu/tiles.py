@@ -75,6 +75,15 @@ def row_tiles(shape: Shape) -> tuple[Tile, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def lane_tile(width: int) -> Tile:
+    """A tile for kernels whose lanes each walk the few values of one row and column."""
+    columns = triton.next_power_of_2(max(width, 1))
+    if INTERPRETED:
+        return Tile(64, columns, 1)
+    columns = min(columns, _WARP)
+    return Tile(4 * _WARP // columns, columns, 4)
+
+
 def merge_tile(tile: Tile) -> Tile:
     """The tile of a kernel that merges pieces: a hub to a program, since hubs are few."""
     return tile if INTERPRETED else Tile(1, tile.columns, 1)

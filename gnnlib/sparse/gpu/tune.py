@@ -18,7 +18,8 @@ import triton
 from torch import Tensor
 
 from gnnlib import files
-from gnnlib.sparse.gpu.launch import INTERPRETED, capturing
+from gnnlib.sparse.cache import capturing
+from gnnlib.sparse.gpu.launch import INTERPRETED
 from gnnlib.sparse.gpu.tiles import Shape, Tile
 
 logger = logging.getLogger("gnnlib")

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gnnlib.sparse.cache import structures
-from gnnlib.sparse.gpu.launch import capturing
 
 #: Edges in one piece of a hub row. A piece is walked edge by edge, so it bounds the longest program; the
 #: pieces' own traffic is 2 / CUT of what is gathered. Not measured on a device.
@@ -24,10 +23,10 @@ CUT = 512
 class Work(NamedTuple):
     """The items of a structure and the hub rows to merge.
 
-    ``items`` is None where rows and items are the same. Otherwise its rows are the first edge, the end and
-    the place of each item, ``[3, items]``: a place below R is a row, one from R on a piece's number plus R,
-    and -1 belongs to nobody. ``hubs`` holds for each hub its row (R for none), its first piece and the end of
-    its pieces, ``[3, hubs]``.
+    ``items`` is None where rows and items are the same. Otherwise it holds the first edge, the end, the place
+    and the row of each item, ``[4, items]``: a place below R is that row, one from R on a piece's number plus
+    R, and -1 belongs to nobody. ``hubs`` holds for each hub its row (R for none), its first piece and the end
+    of its pieces, ``[3, hubs]``.
     """
 
     items: Tensor | None
@@ -59,12 +58,12 @@ def work_of(indptr: Tensor, num_slots: int) -> Work:
     rows = indptr.shape[0] - 1
     if num_slots <= CUT or rows == 0:  # no row can be a hub, and so few edges need no order
         return Work(None, indptr.new_empty(3, 0), rows, 0)
-    key = ("work", CUT)
-    if not structures.keeps(indptr):
-        return _bounded(indptr, num_slots)
-    if capturing():  # what is made now holds nothing before the graph runs, so it is not kept
-        return structures.find(indptr, (indptr,), key) or _bounded(indptr, num_slots)
-    return structures.get(indptr, (indptr,), key, lambda: _counted(indptr, num_slots))
+    return structures.get(
+        indptr,
+        (indptr,),
+        ("work", CUT),
+        lambda: (_counted if structures.keeps(indptr) else _bounded)(indptr, num_slots),
+    )
 
 
 def _counted(indptr: Tensor, num_slots: int) -> Work:
@@ -109,13 +108,14 @@ def _items(indptr: Tensor, degree: Tensor, hub: Tensor, pieces: Tensor, count: i
     """Rows in their order, then ``count`` pieces in theirs."""
     rows = degree.numel()
     row = torch.arange(rows, device=indptr.device)
-    whole = torch.stack([indptr[:-1], torch.where(hub, indptr[:-1], indptr[1:]), torch.where(hub, -1, row)])
+    end = torch.where(hub, indptr[:-1], indptr[1:])  # a hub itself is an item without edges
+    whole = torch.stack([indptr[:-1], end, torch.where(hub, -1, row), row])
     piece = torch.arange(count, device=indptr.device)
     owner = torch.searchsorted(pieces[1:], piece, right=True).clamp(max=max(rows - 1, 0))
     start = indptr[owner] + (piece - pieces[owner]) * CUT
     end = torch.minimum(start + CUT, indptr[owner + 1])
     start = torch.minimum(start, end)  # a piece that nobody needs is empty
-    return torch.cat([whole, torch.stack([start, end, piece + rows])], 1)
+    return torch.cat([whole, torch.stack([start, end, piece + rows, owner])], 1)
 
 
 def _length_class(length: Tensor) -> Tensor:

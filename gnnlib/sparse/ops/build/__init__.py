@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.autograd import define, traced
+from gnnlib.sparse.cache import structures
 from gnnlib.sparse.registry import dispatch
 
 __all__: list[str] = []
@@ -62,6 +63,17 @@ csr_transpose = define(
     _csr_transpose,
     _csr_transpose_fake,
 )
+
+
+def kept_transpose(indptr: Tensor, indices: Tensor, num_cols: int) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`csr_transpose`, kept while the indices live: for kernels, which see no CSR."""
+    found: tuple[Tensor, Tensor, Tensor] = structures.get(
+        indices,
+        (indptr, indices),
+        ("transpose", indptr.data_ptr(), num_cols),
+        lambda: csr_transpose(indptr, indices, num_cols),
+    )
+    return found
 
 
 def _self_loops(

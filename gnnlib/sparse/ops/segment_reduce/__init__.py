@@ -119,11 +119,11 @@ _segment_reduce = define(
 
 
 def _expand_forward(indptr: Tensor, x: Tensor, num_slots: int) -> Tensor:
-    used = int(indptr[-1])
-    out = x.index_select(0, row_of_slot(indptr, used))
-    if used == num_slots:
-        return out
-    return torch.cat([out, out.new_zeros(num_slots - used, x.shape[1])])  # spare slots belong to no row
+    if x.shape[0] == 0:
+        return x.new_zeros(num_slots, x.shape[1])
+    out = x.index_select(0, row_of_slot(indptr, num_slots))
+    spare = torch.arange(num_slots, device=x.device) >= indptr[-1]  # not read: that would wait for a GPU
+    return out.masked_fill_(spare[:, None], 0)  # spare slots belong to no row
 
 
 def _expand_fake(indptr: Tensor, x: Tensor, num_slots: int) -> Tensor:

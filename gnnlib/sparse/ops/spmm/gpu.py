@@ -11,6 +11,8 @@ from gnnlib.sparse.gpu.blocks import (
     coefficient,
     hub_of,
     load_rows,
+    longest,
+    program_columns,
     program_items,
     source_of,
     span,
@@ -27,12 +29,12 @@ from gnnlib.sparse.registry import FLOATS, kernel
 def _finish(total, row, live, f, inside, row_scale, base, factors, WIDTH: tl.constexpr, ACC: tl.constexpr):
     """``decay r_i total + restart base_i``, each part where it is given."""
     if row_scale is not None:
-        total *= tl.load(row_scale + row, mask=live, other=0).to(ACC)[:, None]
+        total *= tl.load(row_scale + row, mask=live, other=0).to(ACC)
     if factors is not None:
         total *= tl.load(factors)
     if base is not None:
-        at = base + row[:, None] * WIDTH + f[None, :]
-        own = tl.load(at, mask=live[:, None] & inside[None, :], other=0).to(ACC)
+        at = base + row * WIDTH + f
+        own = tl.load(at, mask=live & inside, other=0).to(ACC)
         if factors is not None:
             own *= tl.load(factors + 1)
         total += own
@@ -63,10 +65,10 @@ def _spmm_fwd_kernel(
 ):
     width: tl.constexpr = HEADS * DEPTH
     start, stop, place = span(items, num_items, program_items(BLOCK_R), PLANNED)
-    f = tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)
+    f = program_columns(BLOCK_F)
     inside = f < width
     total = tl.zeros((BLOCK_R, BLOCK_F), ACC)
-    for step in range(0, tl.max(stop - start), 4):
+    for step in range(0, longest(start, stop), 4):
         s0, s1, s2, s3 = start + step, start + step + 1, start + step + 2, start + step + 3
         j0 = source_of(indices, s0, s0 < stop, INDEXED)
         j1 = source_of(indices, s1, s1 < stop, INDEXED)
@@ -92,7 +94,7 @@ def _spmm_fwd_kernel(
             total += c3 * x3.to(ACC)
     whole = (place >= 0) & (place < num_rows)
     done = _finish(total, place, whole, f, inside, row_scale, base, factors, width, ACC)
-    value = tl.where((place < num_rows)[:, None], done, total)  # a piece is finished with its hub
+    value = tl.where((place < num_rows), done, total)  # a piece is finished with its hub
     store_rows(out, partial, value, place, num_rows, f, inside, width)
 
 
@@ -113,16 +115,16 @@ def _spmm_merge_kernel(
 ):
     row, first, end = hub_of(hubs, num_hubs, num_rows, BLOCK_R)
     live = row < num_rows
-    f = tl.program_id(1) * BLOCK_F + tl.arange(0, BLOCK_F)
+    f = program_columns(BLOCK_F)
     inside = f < WIDTH
     total = tl.zeros((BLOCK_R, BLOCK_F), ACC)
-    for step in range(tl.max(end - first)):
+    for step in range(longest(first, end)):
         piece = first + step
-        at = partial + piece[:, None] * WIDTH + f[None, :]
-        total += tl.load(at, mask=(piece < end)[:, None] & inside[None, :], other=0)
+        at = partial + piece * WIDTH + f
+        total += tl.load(at, mask=(piece < end) & inside, other=0)
     total = _finish(total, row, live, f, inside, row_scale, base, factors, WIDTH, ACC)
-    at = out + row[:, None] * WIDTH + f[None, :]
-    tl.store(at, total.to(out.dtype.element_ty), mask=live[:, None] & inside[None, :])
+    at = out + row * WIDTH + f
+    tl.store(at, total.to(out.dtype.element_ty), mask=live & inside)
 
 
 @kernel("spmm", "gpu", refuse=needs_gpu(FLOATS))

@@ -54,7 +54,10 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
 def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     indptr, indices, weight, x, arg = ctx.saved_tensors
     need = ctx.needs_input_grad[-5:]
-    d_weight = _to_slots(arg, grad * _chosen(arg, indices, x), weight) if need[2] else None
+    d_weight = None
+    if need[2]:
+        value = grad * _chosen(arg, indptr, indices, x)
+        d_weight = _to_slots(arg, indptr, value, weight.shape[0]).to(weight.dtype)
     d_x = _arg_scatter(arg, indptr, indices, weight, grad, ctx.num_cols) if need[3] else None
     return None, None, d_weight, d_x, None
 
@@ -69,12 +72,35 @@ _spmm_arg = define(
 )
 
 
-def _chosen(arg: Tensor, indices: Tensor, x: Tensor) -> Tensor:
-    """x of the winning source, ``[R, H, D]``; 0 where a row is empty."""
+def _chosen_forward(arg: Tensor, indptr: Tensor, indices: Tensor, x: Tensor) -> Tensor:
     if not indices.shape[0]:
         return x.new_zeros(arg.shape)
     source = indices.long()[arg.long().clamp(min=0)]
     return torch.where(arg >= 0, x.gather(0, source), 0)
+
+
+def _chosen_fake(arg: Tensor, indptr: Tensor, indices: Tensor, x: Tensor) -> Tensor:
+    return x.new_empty(arg.shape)
+
+
+def _chosen_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.num_cols = inputs[3].shape[0]
+    ctx.save_for_backward(*inputs[:3])
+
+
+def _chosen_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return None, None, None, _arg_scatter(*ctx.saved_tensors, None, grad, ctx.num_cols)
+
+
+#: x of the winning source, ``[R, H, D]``; 0 where a row is empty. Adjoint of the scatter below.
+_chosen = define(
+    "arg_gather",
+    "(Tensor arg, Tensor indptr, Tensor indices, Tensor x) -> Tensor",
+    _chosen_forward,
+    _chosen_fake,
+    _chosen_setup,
+    _chosen_backward,
+)
 
 
 def _weight_of(arg: Tensor, weight: Tensor) -> Tensor:
@@ -85,14 +111,33 @@ def _weight_of(arg: Tensor, weight: Tensor) -> Tensor:
     return torch.where(arg >= 0, weight[arg.long().clamp(min=0), head], 0)
 
 
-def _to_slots(arg: Tensor, value: Tensor, weight: Tensor) -> Tensor:
-    """Sum values ``[R, H, D]`` onto the slots that won, ``[E, H]``."""
-    heads = torch.arange(weight.shape[1], device=weight.device)[:, None].expand_as(arg)
-    flat = arg.long().clamp(min=0) * weight.shape[1] + heads
-    out = value.new_zeros(weight.shape[0] * weight.shape[1])
-    if not weight.shape[0]:
-        return out.view_as(weight)
-    return out.index_add(0, flat.flatten(), torch.where(arg >= 0, value, 0).flatten()).view_as(weight)
+def _slots_forward(arg: Tensor, indptr: Tensor, value: Tensor, num_slots: int) -> Tensor:
+    out: Tensor = dispatch("arg_to_slots", arg, indptr, value, num_slots)
+    return out
+
+
+def _slots_fake(arg: Tensor, indptr: Tensor, value: Tensor, num_slots: int) -> Tensor:
+    return value.new_empty(num_slots, value.shape[1])
+
+
+def _slots_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(inputs[0])
+
+
+def _slots_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    (arg,) = ctx.saved_tensors
+    return None, None, _weight_of(arg, grad), None
+
+
+#: Sum of values ``[R, H, D]`` onto the slots that won, ``[E, H]``.
+_to_slots = define(
+    "arg_to_slots",
+    "(Tensor arg, Tensor indptr, Tensor value, SymInt num_slots) -> Tensor",
+    _slots_forward,
+    _slots_fake,
+    _slots_setup,
+    _slots_backward,
+)
 
 
 def _scatter_forward(
@@ -109,15 +154,17 @@ def _scatter_fake(
 
 
 def _scatter_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    arg, _, indices, weight, grad, _ = inputs
-    ctx.save_for_backward(arg, indices, weight, grad if weight is not None else None)
+    arg, indptr, indices, weight, grad, _ = inputs
+    ctx.save_for_backward(arg, indptr, indices, weight, grad if weight is not None else None)
 
 
 def _scatter_backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
-    arg, indices, weight, grad = ctx.saved_tensors
+    arg, indptr, indices, weight, grad = ctx.saved_tensors
     need = ctx.needs_input_grad[-6:]
-    chosen = _chosen(arg, indices, outer)
-    d_weight = _to_slots(arg, chosen * grad, weight) if need[3] else None
+    chosen = _chosen(arg, indptr, indices, outer)
+    d_weight = None
+    if need[3]:
+        d_weight = _to_slots(arg, indptr, chosen * grad, weight.shape[0]).to(weight.dtype)
     d_grad = (chosen if weight is None else chosen * _weight_of(arg, weight)) if need[4] else None
     return None, None, None, d_weight, d_grad, None
 

@@ -213,3 +213,27 @@ def arg_scatter(
             out.numpy(),
         )
     return out.view(num_cols, heads, depth).to(grad.dtype)
+
+
+def _arg_to_slots(arg, value, depth, out):
+    """A row's winners are slots of its own: no two threads write the same number."""
+    for i in prange(arg.shape[0]):
+        for c in range(arg.shape[1]):
+            if arg[i, c] >= 0:
+                out[arg[i, c], c // depth] += value[i, c]
+
+
+_arg_to_slots_launch = Launcher(_arg_to_slots)
+
+
+@kernel("arg_to_slots", "cpu", refuse=needs("cpu", FLOATS))
+def arg_to_slots(arg: Tensor, indptr: Tensor, value: Tensor, num_slots: int) -> Tensor:
+    dtype = accumulate_dtype(value.dtype)
+    num_rows, heads, depth = value.shape
+    out = torch.zeros(num_slots, heads, dtype=dtype)
+    if value.numel() and num_slots:
+        shape = num_rows, heads * depth
+        _arg_to_slots_launch(
+            value.numel(), array(arg.reshape(shape)), array(value.reshape(shape), dtype), depth, out.numpy()
+        )
+    return out.to(value.dtype)

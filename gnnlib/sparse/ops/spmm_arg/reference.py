@@ -54,3 +54,14 @@ def arg_scatter(
         return grad.new_zeros(num_cols, *grad.shape[1:])
     out = value.new_zeros(num_cols, *grad.shape[1:])
     return out.scatter_add_(0, indices.long()[slot], value).to(grad.dtype)
+
+
+@kernel("arg_to_slots", "reference")
+def arg_to_slots(arg: Tensor, indptr: Tensor, value: Tensor, num_slots: int) -> Tensor:
+    heads = value.shape[1]
+    out = value.new_zeros(num_slots * heads, dtype=accumulate_dtype(value.dtype))
+    if num_slots:
+        head = torch.arange(heads, device=value.device)[:, None].expand_as(arg)
+        place = arg.long().clamp(min=0) * heads + head
+        out.index_add_(0, place.flatten(), torch.where(arg >= 0, value, 0).flatten().to(out.dtype))
+    return out.view(num_slots, heads).to(value.dtype)

@@ -1,0 +1,115 @@
+"""Compiles the GPU kernels for an H100 where there is none: ``python -m tests.gpu.compiling``.
+
+The interpreter forgives what the compiler does not: types, layouts, what may be None. Each op's launcher runs
+on CPU tensors, and the launch itself is replaced by a compilation. Prints what was compiled, as json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+from torch.nn.functional import pad
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from gnnlib.sparse import registry
+from gnnlib.sparse.gpu import launch
+
+TARGET = GPUTarget("cuda", 90, 32)
+ROWS = 40
+_POINTERS = {
+    torch.float64: "*fp64",
+    torch.float32: "*fp32",
+    torch.bfloat16: "*bf16",
+    torch.float16: "*fp16",
+    torch.int64: "*i64",
+    torch.int32: "*i32",
+    torch.bool: "*i1",
+    torch.uint8: "*u8",
+}
+_OPTIONS = ("num_warps", "num_stages", "enable_fp_fusion")
+
+compiled: list[dict[str, Any]] = []
+
+
+def _compile(kernel: Any, grid: Any, args: tuple[Any, ...], constants: dict[str, Any]) -> None:
+    """In the place of a launch: compile the kernel for these arguments, specialised as a launch would."""
+    options = {"enable_fp_fusion": True, **{k: v for k, v in constants.items() if k in _OPTIONS}}
+    constants = {k: v for k, v in constants.items() if k not in _OPTIONS}
+    given = dict(zip(kernel.arg_names, args, strict=False)) | constants
+    signature, fixed, aligned = {}, {}, {}
+    for place, name in enumerate(kernel.arg_names):
+        value = given[name]
+        if isinstance(value, Tensor):
+            signature[name] = _POINTERS[value.dtype]
+            aligned[place,] = [["tt.divisibility", 16]]
+        elif isinstance(value, float):
+            signature[name] = "fp32"
+        elif type(value) is int and name not in constants and value != 1:
+            signature[name] = "i64" if value >= 2**31 else "i32"
+        else:
+            signature[name], fixed[name] = "constexpr", value
+    source = ASTSource(kernel, signature, fixed, aligned)
+    done = triton.compile(source, target=TARGET, options=options)
+    compiled.append({"kernel": kernel.__name__, "wide": done.asm["ptx"].count("ld.global.v4")})
+
+
+def _structure() -> tuple[Tensor, Tensor]:
+    degree = torch.arange(ROWS) % 5
+    degree[3] = 1500  # a hub
+    indptr = pad(degree.cumsum(0), (1, 0))
+    return indptr, (torch.arange(int(indptr[-1])) % ROWS).to(torch.int32)
+
+
+def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], tuple[Any, ...]]]:
+    """Arguments of each op's kernel; what it returns is never looked at."""
+    p, j = _structure()
+    edges = j.shape[0]
+
+    def x(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=dtype)
+
+    h, w, scale = x(ROWS, heads, width // heads), x(edges, heads), x(ROWS)
+    arg = torch.zeros(ROWS, heads, width // heads, dtype=torch.int32)
+    index = torch.zeros(edges, dtype=torch.int64)
+    return {
+        "arg_scatter": lambda: (arg, p, j, w, h, ROWS),
+        "arg_to_slots": lambda: (arg, p, h, edges),
+        "coo_to_csr": lambda: (index, index, ROWS, ROWS),
+        "csr_transpose": lambda: (p, j, ROWS),
+        "propagate": lambda: (p, j, w[:, 0], h[:, 0], scale, scale, 2, 0.8, 0.2, True),
+        "propagate_inject": lambda: (p, j, None, h[None, :, 0], None, None, 0.8),
+        "scatter": lambda: (index, x(edges, width), ROWS, "sum"),
+        "sddmm": lambda: (p, j, h, h, "dot"),
+        "segment_reduce": lambda: (p, x(edges, width), "max"),
+        "segment_softmax": lambda: (p, w),
+        "spmm": lambda: (p, j, w, h, scale, scale),
+        "spmm_arg": lambda: (p, j, w, h, True),
+    }
+
+
+#: Type, width and heads: whole lanes, a width that is no power of two, narrow rows, several heads.
+VARIANTS = ((torch.float32, 100, 1), (torch.bfloat16, 16, 1), (torch.float16, 64, 4), (torch.float64, 7, 1))
+
+
+def main() -> None:
+    launch._start = _compile
+    done: dict[str, list[dict[str, Any]]] = {}
+    for dtype, width, heads in VARIANTS:
+        for op, arguments in calls(dtype, width, heads).items():
+            compiled.clear()
+            found = [k for k in registry.load(op) if k.backend == "gpu"]
+            for k in found:
+                k.fn(*arguments())
+                done.setdefault(op, []).append({"dtype": str(dtype), "kernels": list(compiled)})
+    json.dump(done, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
