@@ -9,14 +9,15 @@ WORKERS ?= auto
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
+DEVICE_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt $(PIP_ARGS)
 NEEDS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench examples hooks clean
+.PHONY: help demo test test-gpu check format bench examples hooks clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  PYTHON=python3.12     the interpreter the environment is made with ($(PYTHON))"
 	@echo "  VENV=DIR              where the environment lives ($(VENV))"
@@ -29,6 +30,9 @@ demo: $(VENV)/.installed ## install, then train on the bundled data
 
 test: $(VENV)/.installed-test ## install with the test tools, then run the tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+test-gpu: ## the tests of the GPU kernels on a CUDA device, with the packages that are there: nothing is installed
+	$(DEVICE_PYTHON) -m pytest -o addopts="-ra --strict-markers" tests/gpu -m gpu $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## ruff and mypy
 	$(BIN)/ruff check .

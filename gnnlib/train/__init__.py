@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gnnlib.train.config import TrainConfig, configure
 from gnnlib.train.experiment import run
+from gnnlib.train.graphed import GraphedStep
 from gnnlib.train.interrupt import Interrupted
 from gnnlib.train.predict import predict
 from gnnlib.train.progress import LiveProgress, PlainProgress, Progress, progress_on
@@ -16,6 +17,7 @@ from gnnlib.train.result import Result
 
 __all__ = [
     "configure",
+    "GraphedStep",
     "Interrupted",
     "LiveProgress",
     "PlainProgress",

@@ -114,7 +114,7 @@ def _items(indptr: Tensor, degree: Tensor, hub: Tensor, pieces: Tensor, count: i
     owner = torch.searchsorted(pieces[1:], piece, right=True).clamp(max=max(rows - 1, 0))
     start = indptr[owner] + (piece - pieces[owner]) * CUT
     end = torch.minimum(start + CUT, indptr[owner + 1])
-    start = torch.minimum(start, end)  # a piece that nobody needs is empty
+    start = torch.where(piece < pieces[-1], start, end)  # a piece that nobody needs is empty
     return torch.cat([whole, torch.stack([start, end, piece + rows, owner])], 1)
 
 

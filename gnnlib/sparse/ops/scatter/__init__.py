@@ -106,7 +106,9 @@ def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     if ctx.reduce in ("max", "min"):
         return None, spread(arg, grad, ctx.num_slots), None, None
     if ctx.reduce == "mean":
-        grad = grad / index.long().bincount(minlength=ctx.num_rows).clamp(min=1)[:, None]
+        ones = torch.ones_like(index, dtype=torch.int64)  # bincount would wait for a GPU
+        count = ones.new_zeros(ctx.num_rows).scatter_add_(0, index.long(), ones)
+        grad = grad / count.clamp(min=1)[:, None]
     return None, _gather(index, grad), None, None
 
 
