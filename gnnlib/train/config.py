@@ -43,8 +43,11 @@ class TrainConfig:
         lr_step: epochs.
         lr_gamma: factor, in (0, 1].
         grad_clip: largest global gradient norm, or None.
-        batch_size: graphs, or positive pairs, in a step; None: all at once. Node tasks take the whole
-            graph always.
+        batch_size: graphs, or positive pairs, in a step; None: all at once. A node task on one graph takes
+        the
+            whole graph, unless there is a ``fanout``: then training nodes, 1,024 when None.
+        fanout: of a node task on one graph: a step takes ``batch_size`` training nodes and so many sampled
+            neighbours of each hop around them, -1 for all. Evaluation takes the whole graph.
         negatives: of a link task: ``uniform``, as many random non-edges as edges, drawn anew in each step;
             ``all``, every non-edge, edges (and each node with itself) weighing half of the loss, as in the
             published graph auto-encoder: inner products only, memory grows with the square of the nodes.
@@ -82,6 +85,7 @@ class TrainConfig:
     lr_gamma: float = 0.5
     grad_clip: float | None = None
     batch_size: int | None = None
+    fanout: tuple[int, ...] | None = None
     negatives: Literal["uniform", "all"] = "uniform"
     normalize_features: bool = False
     patience: int | None = None
@@ -116,6 +120,9 @@ class TrainConfig:
         _require("lr_gamma", self.lr_gamma, self.lr_gamma <= 1, "at most 1")
         if self.folds is not None and self.split is not None:
             raise ValueError("split and folds cannot both be given: folds runs through the splits; drop one")
+        if self.fanout is not None:
+            _require("fanout", self.fanout, len(self.fanout) > 0, "a number of neighbours for each hop")
+            _require("fanout", self.fanout, all(k >= -1 for k in self.fanout), "neighbours of a hop, or -1")
         if self.negatives == "all" and self.batch_size is not None:
             raise ValueError("negatives=all takes every pair in each step; drop batch_size, or negatives")
         model = names.choose("model", self.model, registry.names())

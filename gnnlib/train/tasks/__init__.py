@@ -37,6 +37,11 @@ def make_task(loaded: Loaded, config: TrainConfig, device: torch.device) -> Task
             f"model {config.model!r} does not serve {loaded.task} tasks, and {loaded.name} is one; "
             f"choose {others}"
         )
-    if loaded.task == "node" and len(loaded.dataset) > 1:
+    one_graph = loaded.task == "node" and len(loaded.dataset) == 1
+    if config.fanout is not None and not one_graph:
+        raise ValueError(
+            f"option fanout is {config.fanout} but {loaded.name} is no node dataset of one graph; drop it"
+        )
+    if loaded.task == "node" and not one_graph:
         return NodesTask(loaded, config, device)
     return TASKS[loaded.task](loaded, config, device)

@@ -1,4 +1,4 @@
-"""Node classification and regression on one graph, the whole of it in each step."""
+"""Node classification and regression on one graph: the whole of it in each step, or sampled parts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch_geometric.data import Data
 
 from gnnlib.data import Loaded
+from gnnlib.loader import NeighborLoader, NeighborSampler
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.guards import check_input, check_rows
 from gnnlib.train.losses import loss_of, scores_of, targets_of
@@ -28,6 +30,8 @@ from gnnlib.train.tasks.base import (
 )
 
 __all__ = ["NodeTask"]
+
+NODES = 1024  # training nodes in a step of sampled neighbours
 
 
 class NodeTask(Task):
@@ -55,6 +59,7 @@ class NodeTask(Task):
         self.edge_index = data.edge_index.to(device)
         self.edge_weight = None if data.edge_weight is None else data.edge_weight.float().to(device)
         self.y = targets_of(self.kind, data.y).to(device)
+        self.sampler = None if config.fanout is None else self._sampler(config.fanout)
         self.take(loaded)
 
     def take(self, loaded: Loaded) -> None:
@@ -64,11 +69,34 @@ class NodeTask(Task):
         self.target = {part: self.y[index] for part, index in self.index.items()}
 
     def batches(self, generator: torch.Generator) -> Iterator[Any]:
-        """The whole graph, once."""
-        yield None
+        """The whole graph, once; or, with a fan-out, every training node once with sampled neighbours."""
+        if self.sampler is None:
+            yield None
+            return
+        yield from NeighborLoader(
+            self._graph(),
+            list(self.config.fanout or ()),
+            self.index["train"].cpu(),
+            neighbor_sampler=self.sampler,
+            batch_size=self.config.batch_size or NODES,
+            shuffle=True,
+            generator=generator,
+        )
+
+    def _graph(self) -> Data:
+        graph = Data(x=self.x, y=self.y, edge_index=self.edge_index)
+        if self.edge_weight is not None:
+            graph.edge_weight = self.edge_weight
+        return graph
+
+    def _sampler(self, fanout: tuple[int, ...]) -> NeighborSampler:
+        return NeighborSampler(self._graph(), list(fanout))
 
     def loss(self, model: nn.Module, batch: Any) -> tuple[Tensor, int]:
-        """The loss over the training nodes."""
+        """The loss over the training nodes, or over those that the batch was sampled for."""
+        if batch is not None:
+            logits = model(batch.x, batch.edge_index, batch.get("edge_weight"))[: batch.batch_size]
+            return loss_of(self.kind, logits, batch.y[: batch.batch_size]), int(batch.batch_size)
         logits = model(self.x, self.edge_index, self.edge_weight)
         return loss_of(self.kind, logits[self.index["train"]], self.target["train"]), self.counts["train"]
 
