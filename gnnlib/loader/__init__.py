@@ -12,6 +12,7 @@ from gnnlib.loader.node import NeighborLoader
 from gnnlib.loader.saint import (
     GraphSAINTEdgeSampler,
     GraphSAINTNodeSampler,
+    GraphSAINTRandomWalkSampler,
     GraphSAINTSampler,
 )
 from gnnlib.loader.sampler import NeighborSampler
@@ -22,6 +23,7 @@ __all__ = [
     "ClusterLoader",
     "GraphSAINTEdgeSampler",
     "GraphSAINTNodeSampler",
+    "GraphSAINTRandomWalkSampler",
     "GraphSAINTSampler",
     "HGTLoader",
     "HGTSampler",

@@ -12,12 +12,14 @@ from torch_geometric.data import Data
 
 from gnnlib.loader.graph import PLAIN_EDGE, SampledGraph
 from gnnlib.loader.seeded import SeededIndex, SeededLoader
+from gnnlib.sparse import CSR, random_walk
 from gnnlib.sparse.counter import child
 from gnnlib.sparse.ops.sample_neighbors import draw_sample
 
 __all__ = [
     "GraphSAINTEdgeSampler",
     "GraphSAINTNodeSampler",
+    "GraphSAINTRandomWalkSampler",
     "GraphSAINTSampler",
 ]
 
@@ -286,6 +288,46 @@ class GraphSAINTEdgeSampler(GraphSAINTSampler):
         node = _hit(at, self.draws)
         both = node[u] + node[v] - _hit(at[u] + at[v] - shared, self.draws)
         return node, torch.where(apart, both, node[v])
+
+
+class GraphSAINTRandomWalkSampler(GraphSAINTSampler):
+    r"""Subgraphs among the nodes that some random walks meet.
+
+    ``batch_size`` walks begin at nodes drawn uniformly with replacement and take ``walk_length`` steps
+    along the edges, fewer where one ends (Zeng et al., Sec. 3.2, Algorithm 2). Probabilities have no closed
+    form; weights come from counts.
+
+    Args:
+        data: as in :class:`GraphSAINTSampler`.
+        batch_size: number of walks.
+        walk_length: steps of a walk.
+        num_steps: subgraphs of an epoch.
+        args: of :class:`GraphSAINTSampler`.
+        kwargs: of :class:`GraphSAINTSampler`.
+    """
+
+    def __init__(
+        self, data: Data, batch_size: int, walk_length: int, num_steps: int = 1, *args: Any, **kwargs: Any
+    ) -> None:
+        if walk_length < 1:
+            raise ValueError(f"{type(self).__name__}: walk_length={walk_length}; at least 1 step is needed")
+        self.walk_length = walk_length
+        super().__init__(data, batch_size, num_steps, *args, **kwargs)
+
+    def prepare(self) -> None:
+        """The graph that walks follow."""
+        relation = self.graph.relations[PLAIN_EDGE].relation
+        self.adj = CSR.trusted(relation.indptr, relation.indices, self.num_nodes)
+
+    def draw(self, seed: int) -> Tensor:
+        """The nodes of all walks."""
+        start = torch.randint(self.num_nodes, (self.draws,), generator=self._generator(seed))
+        walks = random_walk(self.adj, start, self.walk_length + 1, seed=child(seed, 1))
+        return walks[walks >= 0].long()
+
+    def _file(self) -> Path | None:
+        path = super()._file()
+        return None if path is None else path.with_stem(f"{path.stem}_{self.walk_length}")
 
 
 def _draw(sums: Tensor, count: int, generator: torch.Generator) -> Tensor:

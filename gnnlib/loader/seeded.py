@@ -55,6 +55,19 @@ class _Numbers(Dataset[Any]):
         return items
 
 
+class _Generator(torch.Generator):
+    """A generator that goes to workers that are not forked; torch's own cannot."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.get_state().numpy().tobytes(),)
+
+
+def _restored(state: bytes) -> _Generator:
+    generator = _Generator()
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    return generator
+
+
 class _Batches:
     """The batches of a loader, each with a seed drawn in the main process."""
 
@@ -91,7 +104,7 @@ class SeededLoader(DataLoader[Any]):
                 raise ValueError(
                     f"{type(self).__name__}: seed={seed} and a generator were given; drop one of them"
                 )
-            kwargs["generator"] = torch.Generator()
+            kwargs["generator"] = _Generator()
         self.seed, self.epoch = seed, 0
         self._ready = False
         super().__init__(_Numbers(len(dataset)), **kwargs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch_geometric.data import Data
 from gnnlib.loader import (
     GraphSAINTEdgeSampler,
     GraphSAINTNodeSampler,
+    GraphSAINTRandomWalkSampler,
 )
 from gnnlib.loader.saint import GraphSAINTSampler
 from tests.loader.graphs import NODES, edges, plain, same_batches
@@ -25,6 +28,7 @@ MAKERS: dict[str, Make] = {
     "node": lambda data, m, **kw: GraphSAINTNodeSampler(data, m, **kw),
     "degree": lambda data, m, **kw: GraphSAINTNodeSampler(data, m, by_degree=True, **kw),
     "edge": lambda data, m, **kw: GraphSAINTEdgeSampler(data, m, **kw),
+    "walk": lambda data, m, **kw: GraphSAINTRandomWalkSampler(data, m, 2, **kw),
 }
 
 
@@ -74,7 +78,7 @@ def test_weights_make_losses_and_sums_unbiased(kind: str) -> None:
         loss=torch.rand(num_nodes, generator=draw),
         a=torch.rand(40, generator=draw),
     )
-    coverage = 3000 if kind == "walk" else 1
+    coverage = 1500 if kind == "walk" else 1
     sampler = MAKERS[kind](data, 4, sample_coverage=coverage, seed=1, num_steps=trials)
     losses, sums = torch.zeros(trials), torch.full((trials, num_nodes), float("nan"))
     for k, batch in enumerate(sampler):
@@ -127,10 +131,29 @@ def test_batches(kind: str) -> None:
     assert "node_norm" not in next(iter(MAKERS[kind](data, 10)))
 
 
+def test_walks_follow_edges() -> None:
+    chain = Data(edge_index=torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]]), num_nodes=9)
+    for batch in GraphSAINTRandomWalkSampler(chain, 1, walk_length=3, num_steps=20, seed=0):
+        assert batch.num_nodes in (1, 2, 3, 4)
+        assert batch.num_edges == batch.num_nodes - 1
+
+
+def test_counted_weights_are_kept(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"walk_length": 2, "sample_coverage": 5, "save_dir": str(tmp_path)}
+    one = GraphSAINTRandomWalkSampler(plain(), 5, seed=0, **options)
+    two = GraphSAINTRandomWalkSampler(plain(), 5, seed=9, **options)
+    assert torch.equal(one.node_norm, two.node_norm)
+    smaller = Data(edge_index=edges(5, 5, 9), num_nodes=5)
+    with pytest.raises(ValueError, match="is of another graph; give another save_dir"):
+        GraphSAINTRandomWalkSampler(smaller, 5, **options)
+
+
 def test_errors() -> None:
     data = plain()
     with pytest.raises(ValueError, match="batch_size=0; at least 1 draw"):
         GraphSAINTNodeSampler(data, 0)
+    with pytest.raises(ValueError, match="walk_length=0; at least 1 step"):
+        GraphSAINTRandomWalkSampler(data, 3, 0)
     with pytest.raises(ValueError, match="the graph has no edges"):
         GraphSAINTEdgeSampler(Data(x=torch.ones(3, 1)), 3)
     data.node_norm = torch.ones(NODES)

@@ -149,6 +149,10 @@ def test_an_epoch_is_the_same_for_any_number_of_workers() -> None:
     same_batches(alone, epochs(2, seed=5, num_workers=2, filter_per_worker=False))
 
 
+def test_workers_that_are_not_forked() -> None:
+    same_batches(epochs(1, seed=5), epochs(1, seed=5, num_workers=1, multiprocessing_context="spawn"))
+
+
 def test_epochs_and_seeds_differ() -> None:
     both = epochs(2, seed=5)
     first, second = both[: len(both) // 2], both[len(both) // 2 :]
