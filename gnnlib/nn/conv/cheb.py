@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gnnlib.nn.conv.base import Adj, Conv, ConvOptions
 from gnnlib.nn.conv.gcn_norm import Propagation, inverse_sqrt
-from gnnlib.nn.conv.hops import narrower
+from gnnlib.nn.conv.hops import chebyshev, narrower
 from gnnlib.nn.init import zeros
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, sddmm, segment_reduce
@@ -96,33 +96,8 @@ class ChebConv(Conv):
         clenshaw = narrower(lins, x, self.aggr)
         adj = self._graph(edge_index, x, x)
         step = self._scaled(adj, self._edge_weight(adj, edge_weight, x), x, batch, lambda_max)
-        out = self._of_outputs(step, lins, x) if clenshaw else self._of_inputs(step, lins, x)
+        out = chebyshev(lambda h: step(h, self.aggr), lins, x, narrow=clenshaw)
         return out if self.bias is None else out + self.bias
-
-    def _of_inputs(self, step: Propagation, lins: list[Linear], x: Tensor) -> Tensor:
-        """The polynomials of x, each mapped."""
-        out: Tensor = lins[0](x)
-        before, term = x, x
-        for k, lin in enumerate(lins[1:]):
-            after = step(term, self.aggr)
-            before, term = term, after if k == 0 else 2 * after - before
-            out = out + lin(term)
-        return out
-
-    def _of_outputs(self, step: Propagation, lins: list[Linear], x: Tensor) -> Tensor:
-        """The same sum over mapped features, by Clenshaw's recurrence from the last term on."""
-        later = last = None
-        for lin in lins[:0:-1]:
-            term = lin(x)
-            if last is not None:
-                term = term + 2 * step(last, self.aggr)
-            if later is not None:
-                term = term - later
-            later, last = last, term
-        out: Tensor = lins[0](x)
-        if last is not None:
-            out = out + step(last, self.aggr)
-        return out if later is None else out - later
 
     def _scaled(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -44,3 +44,35 @@ def narrower(lins: Iterable[Linear], x: Tensor, reduce: Reduce) -> bool:
         lin.expect(x.size(1))
     linear = reduce in ("sum", "mean") and not any(lin.hooked for lin in lins)
     return linear and all(lin.out_channels < x.size(1) for lin in lins)
+
+
+def chebyshev(
+    step: Callable[[Tensor], Tensor],
+    maps: Sequence[Callable[[Tensor], Tensor]],
+    x: Tensor,
+    *,
+    narrow: bool,
+) -> Tensor:
+    r"""The sum of mapped Chebyshev polynomials, :math:`\sum_k \mathrm{map}_k(T_k(L) x)`, L one step.
+
+    With ``narrow`` the maps run first and the recurrence over their outputs, from the last on (Clenshaw).
+
+    Shapes: x ``[N, F]`` -> ``[N, F']``.
+    """
+    out = maps[0](x)
+    if not narrow:
+        before, term = x, x
+        for k, map_k in enumerate(maps[1:]):
+            after = step(term)
+            before, term = term, after if k == 0 else 2 * after - before
+            out = out + map_k(term)
+        return out
+    later: Tensor | None = None
+    last: Tensor | None = None
+    for map_k in maps[:0:-1]:
+        term = map_k(x)
+        term = term if last is None else term + 2 * step(last)
+        term = term if later is None else term - later
+        later, last = last, term
+    out = out if last is None else out + step(last)
+    return out if later is None else out - later

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Unpack
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from gnnlib.nn.conv.base import Adj, ConvOptions
 from gnnlib.nn.conv.complex import HermitianStep, complex_columns
 from gnnlib.nn.conv.gcn_norm import inverse_sqrt
+from gnnlib.nn.conv.hops import chebyshev
 from gnnlib.nn.conv.sums import SumConv
 from gnnlib.nn.init import glorot, zeros
 from gnnlib.sparse import CSR, segment_reduce
@@ -80,32 +82,11 @@ class MagNetConv(SumConv):
         adj = self._graph(edge_index, x, x)
         step = magnetic_step(adj, self._edge_weight(adj, edge_weight, x), x, self.q)
         narrow = self.out_channels < self.in_channels
-        out = self._of_outputs(step, x) if narrow else self._of_inputs(step, x)
+        out = chebyshev(step, [partial(self._map, k) for k in range(self.K + 1)], x, narrow=narrow)
         return out if self.bias is None else out + self.bias
 
-    def _map(self, x: Tensor, k: int) -> Tensor:
+    def _map(self, k: int, x: Tensor) -> Tensor:
         return (x.view(x.size(0), 2, self.in_channels) @ self.weight[k]).flatten(1)
-
-    def _of_inputs(self, step: HermitianStep, x: Tensor) -> Tensor:
-        """The polynomials of x, each mapped."""
-        out, before, term = self._map(x, 0), x, x
-        for k in range(1, self.K + 1):
-            after = step(term)
-            before, term = term, after if k == 1 else 2 * after - before
-            out = out + self._map(term, k)
-        return out
-
-    def _of_outputs(self, step: HermitianStep, x: Tensor) -> Tensor:
-        """The same sum over mapped features, by Clenshaw's recurrence from the last term on."""
-        later = last = None
-        for k in range(self.K, 0, -1):
-            term = self._map(x, k)
-            term = term if last is None else term + 2 * step(last)
-            term = term if later is None else term - later
-            later, last = last, term
-        out = self._map(x, 0)
-        out = out if last is None else out + step(last)
-        return out if later is None else out - later
 
 
 def magnetic_step(adj: CSR, weight: Tensor | None, x: Tensor, q: float) -> HermitianStep:
