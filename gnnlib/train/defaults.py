@@ -61,7 +61,32 @@ ROWS = (
         {"weight_decay": 5e-3, "weight_decay_scope": "first", "normalize_features": True, "patience": None},
         {"hidden_channels": 64, "dropout": 0.5},
     ),
+    # Liu et al. 2020: at least 500 epochs, the lowest validation loss
+    Row(
+        CITATION,
+        ("dagnn",),
+        {
+            "weight_decay": 5e-3,
+            "epochs": 500,
+            "monitor": "loss",
+            "normalize_features": True,
+            "patience": None,
+        },
+        {"dropout": 0.8},
+    ),
+    Row(("citeseer",), ("dagnn",), {"weight_decay": 2e-2}, {"dropout": 0.5}),
+    # Chen et al. 2020: patience 100 on the validation loss
+    Row(CITATION, ("gcnii",), {"epochs": 1500, "monitor": "loss", "normalize_features": True}),
+    # LazyGNN tends to APPNP, and takes its decay
+    Row(
+        CITATION,
+        ("lazygnn",),
+        {"weight_decay": 5e-3, "weight_decay_scope": "first", "normalize_features": True},
+        {"norm": "none", "K": 10, "beta": 0.9, "gamma": 0.9},
+    ),
     Row(HETEROPHILOUS, ("*",), {"seeds": 10, "epochs": 500}),  # ten splits, one a seed
+    # Bodnar et al. 2022
+    Row(HETEROPHILOUS, ("nsd",), {"lr": 0.02, "patience": 200, "normalize_features": True}, {"dropout": 0.7}),
     # Xu et al. 2019, for the TU sets
     Row(
         ("mutag", "proteins", "ptc-mr", "nci1", "enzymes", "imdb-*", "tu:*"),
