@@ -136,13 +136,14 @@ def test_package_is_typed() -> None:
 
 def layers() -> list[str]:
     found = {n.rpartition(".")[2]: v for n, v in DOCUMENTED.items() if n.startswith("gnnlib.nn.")}
-    found.pop("Aggregation", None)  # a base, without a forward of its own
+    for base in ("Aggregation", "Pooling"):  # without a forward of their own
+        found.pop(base, None)
     return sorted(n for n, v in found.items() if inspect.isclass(v) and issubclass(v, nn.Module))
 
 
 @pytest.mark.parametrize("name", layers())
 def test_every_layer_has_a_contract_case(name: str) -> None:
-    tables = ("tests.nn.cases", "tests.nn.aggr_cases")
+    tables = ("tests.nn.cases", "tests.nn.aggr_cases", "tests.nn.pool_cases")
     cases = [case for table in tables for case in importlib.import_module(table).CASES]
     built = {type(case.build()).__name__ for case in cases}
     assert name in built, f"{name} has no case in tests/nn/cases.py or aggr_cases.py"

@@ -133,6 +133,14 @@ def _accuracy(true: np.ndarray, score: np.ndarray) -> float:
     return float(np.mean(predicted_class(score) == true.reshape(-1)))
 
 
+def _bitwise_accuracy(true: np.ndarray, score: np.ndarray) -> float:
+    """Share of the known labels (not NaN) that a probability above one half, or not above it, tells."""
+    if true.shape != score.shape:
+        raise ValueError(f"labels of shape {list(true.shape)} but scores of shape {list(score.shape)}")
+    known = ~np.isnan(true.astype(np.float64))
+    return float(np.mean((score[known] > 0.5) == (true[known] > 0.5)))
+
+
 def _f1(true: np.ndarray, score: np.ndarray) -> float:
     """Macro F1: the mean over classes of the harmonic mean of precision and recall."""
     from sklearn.metrics import f1_score
@@ -218,6 +226,7 @@ _METRICS: dict[str, tuple[bool, Kind, Measure]] = {
     "accuracy": (True, "multiclass", _accuracy),
     "auc": (True, "ranking", _per_task(_roc_auc)),
     "average_precision": (True, "multilabel", _per_task(_average_precision)),
+    "bitwise_accuracy": (True, "multilabel", _bitwise_accuracy),
     "f1": (True, "multiclass", _f1),
     "log10_mse": (False, "regression", _log10_mse),
     "mae": (False, "regression", _mae),

@@ -33,8 +33,11 @@ from gnnlib.models.directed import (
 )
 from gnnlib.models.edges import GGNNConfig, ResidualConfig, ResidualGATConfig
 from gnnlib.models.encoders import CategoryEncoder
+from gnnlib.models.fingerprint import FingerprintConfig
 from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
+from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
 from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
+from gnnlib.models.sets import SetConfig
 from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "DirGNNConfig",
     "DirResolvNetConfig",
     "FaberNetConfig",
+    "FingerprintConfig",
     "GAEConfig",
     "GATConfig",
     "GCNConfig",
@@ -60,6 +64,7 @@ __all__ = [
     "GPRGNNConfig",
     "GraphConvConfig",
     "GraphModel",
+    "HierarchicalConfig",
     "JKNetConfig",
     "LazyGNNConfig",
     "LinkModel",
@@ -71,7 +76,9 @@ __all__ = [
     "NSDConfig",
     "ResidualConfig",
     "ResidualGATConfig",
+    "PooledConfig",
     "SAGEConfig",
+    "SetConfig",
     "SGCConfig",
     "SheafNNConfig",
     "StackConfig",

@@ -57,6 +57,28 @@ class Encoder(nn.Module):
         return F.dropout(x, self.dropout, self.training)
 
 
+class GraphEncoder(nn.Module):
+    """Base of the encoders that make one code of each graph themselves, in place of a readout of node codes.
+
+    Shapes: x ``[N, in]``, edge_index ``[2, E]``, batch ``[N]``, batch_size B -> codes ``[B, out_channels]``
+        and an auxiliary loss or None.
+    """
+
+    out_channels: int
+    has_auxiliary = False  # whether there is a loss beside that of the task
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters."""
+        for child in self.children():
+            reset(child)
+
+    def forward(
+        self, x: Tensor, edge_index: Adj, batch: Tensor | None, batch_size: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Codes ``[B, out_channels]`` and the auxiliary loss."""
+        raise NotImplementedError
+
+
 class ConvStack(Encoder):
     """Convolutions with normalisation, activation and dropout between them, and jumping knowledge.
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from torch import nn
 
 from gnnlib.models.configs import ModelConfig, Task
-from gnnlib.models.encoders import Encoder
+from gnnlib.models.encoders import Encoder, GraphEncoder
 
 ALL: tuple[Task, ...] = get_args(Task)
 
@@ -21,7 +21,7 @@ class Entry:
     Args:
         config: the frozen dataclass of its options.
         encoder: ``encoder(config, task, in_channels, out_channels)`` makes the encoder that the task's head
-            is put around.
+            is put around; for a graph task it may be a :class:`GraphEncoder`.
         edges: whether the encoder takes edge features: it is then made with their width (0 where there are
             none) as a fifth argument, and called with ``edge_attr`` where there are some.
         tasks: the tasks that it serves.
@@ -30,7 +30,7 @@ class Entry:
     """
 
     config: type[ModelConfig]
-    encoder: Callable[..., Encoder] | None = None
+    encoder: Callable[..., Encoder | GraphEncoder] | None = None
     tasks: frozenset[str] = frozenset(ALL)
     whole: Callable[[Any, Task, int, int], nn.Module] | None = None
     edges: bool = False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import ModelConfig
-from gnnlib.models.encoders import CategoryEncoder, Encoder
+from gnnlib.models.encoders import CategoryEncoder, Encoder, GraphEncoder
 from gnnlib.nn import MLP, Linear, global_add_pool, global_max_pool, global_mean_pool
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
@@ -77,7 +77,7 @@ class GraphModel(nn.Module):
 
     Args:
         config: the options it was built from.
-        encoder: from node features (or codes of their categories) to node codes.
+        encoder: from node features (or codes of their categories) to node codes, or to codes of graphs.
         out_channels: number of scores of a graph.
         categories: embeds integer node features first.
         edge_categories: embeds integer edge features first.
@@ -90,7 +90,7 @@ class GraphModel(nn.Module):
     def __init__(
         self,
         config: ModelConfig,
-        encoder: Encoder,
+        encoder: Encoder | GraphEncoder,
         out_channels: int,
         categories: CategoryEncoder | None = None,
         edge_categories: CategoryEncoder | None = None,
@@ -105,6 +105,11 @@ class GraphModel(nn.Module):
         if maps > 1:
             self.lin = MLP([width] * maps + [out_channels], norm=None)
 
+    @property
+    def has_auxiliary(self) -> bool:
+        """Whether the encoder adds a loss to that of the task."""
+        return getattr(self.encoder, "has_auxiliary", False)
+
     def reset_parameters(self) -> None:
         """Draw new parameters."""
         for child in self.children():
@@ -117,12 +122,15 @@ class GraphModel(nn.Module):
         batch: Tensor | None = None,
         batch_size: int | None = None,
         edge_attr: Tensor | None = None,
-    ) -> Tensor:
-        """Logits ``[B, out]``."""
+        *,
+        auxiliary: bool = False,
+    ) -> Any:
+        """Logits ``[B, out]``; with ``auxiliary`` also the loss that the encoder adds to that of the task."""
+        code, loss = self._codes(x, edge_index, batch, batch_size, edge_attr)
         config = self.config
         drop = config.dropout if config.readout_dropout is None else config.readout_dropout
-        out = F.dropout(self.embed(x, edge_index, batch, batch_size, edge_attr), drop, self.training)
-        return cast(Tensor, self.lin(out))
+        out = self.lin(F.dropout(code, drop, self.training))
+        return (out, loss) if auxiliary else out
 
     def embed(
         self,
@@ -132,12 +140,25 @@ class GraphModel(nn.Module):
         batch_size: int | None = None,
         edge_attr: Tensor | None = None,
     ) -> Tensor:
-        """The readout of each graph ``[B, hidden]``."""
+        """The code of each graph ``[B, hidden]``."""
+        return self._codes(x, edge_index, batch, batch_size, edge_attr)[0]
+
+    def _codes(
+        self,
+        x: Tensor,
+        edge_index: Adj,
+        batch: Tensor | None,
+        batch_size: int | None,
+        edge_attr: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
         if self.categories is not None:
             x = self.categories(x)
         edges = _edges(edge_attr, self.edge_categories)
+        if isinstance(self.encoder, GraphEncoder):
+            code, loss = self.encoder(x, edge_index, batch, batch_size, *edges)
+            return code, loss
         codes = self.encoder(x, edge_index, None, *edges) if edges else self.encoder(x, edge_index)
-        return _READOUTS[self.config.readout](codes, batch, batch_size)
+        return _READOUTS[self.config.readout](codes, batch, batch_size), None
 
 
 class LinkModel(nn.Module):

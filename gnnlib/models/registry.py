@@ -7,15 +7,15 @@ from typing import cast
 
 from torch import nn
 
-from gnnlib.models import basic, deep, directed, edges, sheaf
+from gnnlib.models import basic, deep, directed, edges, fingerprint, pooling, sets, sheaf
 from gnnlib.models.configs import ModelConfig, Task
-from gnnlib.models.encoders import CategoryEncoder
+from gnnlib.models.encoders import CategoryEncoder, Encoder
 from gnnlib.models.entry import ALL, Entry
 from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
 from gnnlib.names import choose
 
 #: Each family of models is a module with a table ``MODELS``.
-FAMILIES = (basic, deep, directed, edges, sheaf)
+FAMILIES = (basic, deep, directed, edges, fingerprint, pooling, sets, sheaf)
 
 _MODELS: dict[str, Entry] = dict(
     sorted((name, entry) for family in FAMILIES for name, entry in family.MODELS.items())
@@ -106,7 +106,8 @@ def build(
         return entry.whole(config, kind, in_channels, out_channels)
     assert entry.encoder is not None, f"model {name!r} has neither encoder nor whole"
     if kind == "link":
-        return LinkModel(config, entry.encoder(config, kind, in_channels, config.hidden_channels))
+        encoder_of_nodes = entry.encoder(config, kind, in_channels, config.hidden_channels)
+        return LinkModel(config, cast(Encoder, encoder_of_nodes))
     if edge_channels and not entry.edges:
         raise ValueError(
             f"model '{name}' takes no edge features; pass edge_channels=0, or take gine or gatedgcn"
@@ -120,5 +121,5 @@ def build(
     widths = (edge_channels,) if entry.edges else ()
     made = entry.encoder(config, kind, in_channels, out_channels, *widths)
     if kind == "node":
-        return NodeModel(config, made, categories, edge_categories)
+        return NodeModel(config, cast(Encoder, made), categories, edge_categories)
     return GraphModel(config, made, out_channels, categories, edge_categories)

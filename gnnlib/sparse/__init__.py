@@ -4,9 +4,11 @@ from gnnlib.sparse.convert import as_csr
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.common_neighbors import common_neighbors
 from gnnlib.sparse.ops.edge_attention import edge_attention
+from gnnlib.sparse.ops.edge_matching import edge_matching
 from gnnlib.sparse.ops.edge_relu_sum import edge_relu_sum
 from gnnlib.sparse.ops.fps import fps
 from gnnlib.sparse.ops.gated_sum import gated_sum
+from gnnlib.sparse.ops.independent_set import independent_set
 from gnnlib.sparse.ops.multi_reduce import multi_reduce
 from gnnlib.sparse.ops.propagate import propagate
 from gnnlib.sparse.ops.random_walk import random_walk
@@ -31,12 +33,14 @@ __all__ = [
     "common_neighbors",
     "CSR",
     "edge_attention",
+    "edge_matching",
     "edge_relu_sum",
     "fps",
     "gated_sum",
     "HeteroSample",
     "knn",
     "knn_graph",
+    "independent_set",
     "multi_reduce",
     "propagate",
     "radius",

@@ -16,9 +16,11 @@ from gnnlib.sparse import (
     as_csr,
     common_neighbors,
     edge_attention,
+    edge_matching,
     edge_relu_sum,
     fps,
     gated_sum,
+    independent_set,
     multi_reduce,
     propagate,
     random_walk,
@@ -132,6 +134,8 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     yield "common_neighbors", lambda: common_neighbors(adj, edge_index).indptr
     for w in (None, torch.rand(_EDGES, generator=draw)):
         yield "random_walk", partial(random_walk, adj, torch.arange(_NODES), 4, p=0.5, weight=w)
+    yield "edge_matching", lambda: edge_matching(edge_index, scale.repeat(3), _NODES)
+    yield "independent_set", lambda: independent_set(adj, scale, 2)
 
 
 def warm(

@@ -10,9 +10,14 @@ from torch import Tensor, nn
 
 from gnnlib.nn.aggr import (
     AttentionalAggregation,
+    AttSetsAggregation,
     DeepSetsAggregation,
     DegreeScalerAggregation,
+    GeMAggregation,
+    GGeMAggregation,
+    GraphMultisetTransformer,
     GRUAggregation,
+    LCMAggregation,
     LSTMAggregation,
     MaxAggregation,
     MeanAggregation,
@@ -56,6 +61,7 @@ HISTOGRAM = torch.tensor([2, 4, 1, 3])
 
 CASES = [
     Case("AttentionalAggregation", lambda: AttentionalAggregation(_mlp(1), _mlp(5)), out=5),
+    Case("AttSetsAggregation", lambda: AttSetsAggregation(F_IN)),
     Case("DeepSetsAggregation", lambda: DeepSetsAggregation(_mlp(), _mlp(3)), out=3, fill=None),
     Case(
         "DegreeScalerAggregation",
@@ -67,7 +73,16 @@ CASES = [
         ),
         out=8 * F_IN,
     ),
+    Case("GeMAggregation", lambda: GeMAggregation(2.0, eps=1e-2, signed=True)),
+    Case("GGeMAggregation", lambda: GGeMAggregation(F_IN, 3, eps=1e-2)),
+    Case(
+        "GraphMultisetTransformer",
+        lambda: GraphMultisetTransformer(F_IN, 3, heads=2, layer_norm=True),
+        vectors=True,
+        compiles=False,
+    ),
     Case("GRUAggregation", lambda: GRUAggregation(F_IN, 5), 5, ordered=True, vectors=True, compiles=False),
+    Case("LCMAggregation", lambda: LCMAggregation(F_IN, 5), 5, ordered=True, vectors=True, compiles=False),
     Case("LSTMAggregation", lambda: LSTMAggregation(F_IN, 5), 5, ordered=True, vectors=True, compiles=False),
     Case("MaxAggregation", MaxAggregation),
     Case("MeanAggregation", MeanAggregation),

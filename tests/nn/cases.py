@@ -43,10 +43,13 @@ from gnnlib.nn import (
     HypergraphConv,
     JumpingKnowledge,
     LazyPropagation,
+    LEConv,
     LGConv,
     Linear,
     MagNetConv,
+    MFConv,
     MixHopConv,
+    NeuralFingerprint,
     NNConv,
     NSDConv,
     PNAConv,
@@ -105,6 +108,18 @@ def on_edge_attr(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     place = torch.arange(edge_index.size(1)) % 60  # each graph of a batch has 60 edges
     edge_attr = torch.stack([place.sin(), (2 * place).cos()], dim=1).to(x.dtype)
     out: Tensor = layer(x, edge_index, edge_attr)
+    return out
+
+
+def on_edge_attr_last(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    place = torch.arange(edge_index.size(1)) % 60  # each graph of a batch has 60 edges
+    edge_attr = torch.stack([place.sin(), (2 * place).cos()], dim=1).to(x.dtype)
+    out: Tensor = layer(x, edge_index, edge_attr=edge_attr)
+    return out
+
+
+def on_single_nodes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, edge_index, torch.arange(x.size(0)), x.size(0))  # each node is read as a graph
     return out
 
 
@@ -219,9 +234,16 @@ CASES = [
         run=on_fresh_memory,
         any_width=True,
     ),
+    Case("LEConv", lambda: LEConv(F_IN, F_OUT), lazy=lambda: LEConv(-1, F_OUT)),
     Case("LGConv", lambda: LGConv(), out=F_IN, any_width=True),
     Case("Linear", lambda: Linear(F_IN, F_OUT), run=on_nodes, lazy=lambda: Linear(-1, F_OUT)),
     Case("MagNetConv", lambda: MagNetConv(F_IN, F_OUT, 2), out=2 * F_OUT),
+    Case(
+        "MFConv",
+        lambda: MFConv(F_IN, F_OUT, 4, root="shared", edge_dim=2),
+        run=on_edge_attr_last,
+        lazy=lambda: MFConv(-1, F_OUT, 4, root="shared", edge_dim=2),
+    ),
     Case(
         "MixHopConv",
         lambda: MixHopConv(F_IN, F_OUT, [0, 2, 3]),
@@ -233,6 +255,11 @@ CASES = [
         lambda: MLP([F_IN, 6, F_OUT], act="tanh"),
         run=on_nodes,
         lazy=lambda: MLP([-1, 6, F_OUT], act="tanh"),
+    ),
+    Case(
+        "NeuralFingerprint",
+        lambda: NeuralFingerprint(F_IN, 6, F_OUT, 2, variant="paper"),
+        run=on_single_nodes,
     ),
     Case("NNConv", lambda: NNConv(F_IN, F_OUT, _edge_network()), run=on_edge_attr),
     Case("NSDConv", lambda: NSDConv(F_IN, F_IN), out=F_IN),

@@ -21,7 +21,9 @@ from tests.tolerances import assert_close
 
 N = 23
 NAMES = [
-    n for n in gnnlib.nn.aggr.__all__ if isinstance(getattr(gnnlib.nn.aggr, n), type) and n != "Aggregation"
+    n
+    for n in gnnlib.nn.aggr.__all__
+    if n != "Aggregation" and isinstance(c := getattr(gnnlib.nn.aggr, n), type) and issubclass(c, Aggregation)
 ]
 
 

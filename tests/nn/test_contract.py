@@ -16,6 +16,7 @@ from torch.autograd import gradcheck
 
 import gnnlib.nn
 import gnnlib.nn.aggr
+import gnnlib.nn.pool
 from gnnlib.nn import GCNConv
 from gnnlib.sparse import as_csr
 from tests.nn.cases import CASES, F_IN, HISTOGRAM, Case, awkward_graph, plain_graph
@@ -23,7 +24,9 @@ from tests.tolerances import assert_close
 
 N = 20
 AGGREGATIONS = set(gnnlib.nn.aggr.__all__)  # see test_aggr_contract.py
-LAYERS = [n for n in gnnlib.nn.__all__ if isinstance(getattr(gnnlib.nn, n), type) and n not in AGGREGATIONS]
+POOLINGS = set(gnnlib.nn.pool.__all__)  # see test_pool.py
+ELSEWHERE = AGGREGATIONS | POOLINGS
+LAYERS = [n for n in gnnlib.nn.__all__ if isinstance(getattr(gnnlib.nn, n), type) and n not in ELSEWHERE]
 GRAPH_CASES = [c for c in CASES if c.graph]
 
 

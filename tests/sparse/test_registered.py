@@ -156,11 +156,14 @@ def integer_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         torch.rand(n, dtype=torch.float64).requires_grad_() for n in (g.num_edges,) * 2 + (c[1].numel(),)
     )
     pairs = torch.arange(2 * (g.num_rows // 2)).view(2, -1)
+    both = as_csr(g.edge_index, max(g.num_rows, g.num_cols))
     return {
         "spgemm_pattern": [(*adj.arrays, *back.arrays, g.num_rows)],
         "spgemm_values": [(*adj.arrays, u, *back.arrays, v, *c, g.num_rows)],
         "spgemm_sampled": [(*adj.arrays, *c, w, *back.arrays, v, g.num_rows)],
         "sorted_rows": [(*adj.arrays, g.num_cols)],
+        "edge_matching": [(*g.edge_index, torch.arange(g.num_edges).flip(0), max(g.num_rows, g.num_cols))],
+        "independent_set": [(*both.arrays, *both.transposed.arrays, torch.arange(both.num_rows), 1)],
         "common_neighbors": [(*ops.sorted_rows(*adj.arrays, g.num_cols), pairs, g.num_cols)],
         "random_walk": walk_samples(g),
     }

@@ -1,6 +1,7 @@
 """Aggregations: one vector for each set of elements, one file for each or for a family."""
 
 from gnnlib.nn.aggr.attentional import AttentionalAggregation
+from gnnlib.nn.aggr.attsets import AttSetsAggregation, FASetPhases
 from gnnlib.nn.aggr.base import Aggregation
 from gnnlib.nn.aggr.basic import (
     MaxAggregation,
@@ -12,6 +13,9 @@ from gnnlib.nn.aggr.basic import (
     VarAggregation,
 )
 from gnnlib.nn.aggr.deep_sets import DeepSetsAggregation
+from gnnlib.nn.aggr.gem import GeMAggregation, GGeMAggregation
+from gnnlib.nn.aggr.gmt import GraphMultisetTransformer
+from gnnlib.nn.aggr.lcm import LCMAggregation, commutativity_regulariser, monoid_regulariser
 from gnnlib.nn.aggr.multi import MultiAggregation
 from gnnlib.nn.aggr.powermean import PowerMeanAggregation
 from gnnlib.nn.aggr.quantile import MedianAggregation, QuantileAggregation
@@ -28,14 +32,22 @@ __all__ = [
     "Aggregation",
     "aggregation_resolver",
     "AttentionalAggregation",
+    "AttSetsAggregation",
+    "commutativity_regulariser",
     "DeepSetsAggregation",
     "DegreeScalerAggregation",
+    "FASetPhases",
+    "GeMAggregation",
+    "GGeMAggregation",
+    "GraphMultisetTransformer",
     "GRUAggregation",
+    "LCMAggregation",
     "LSTMAggregation",
     "MaxAggregation",
     "MeanAggregation",
     "MedianAggregation",
     "MinAggregation",
+    "monoid_regulariser",
     "MulAggregation",
     "MultiAggregation",
     "PowerMeanAggregation",

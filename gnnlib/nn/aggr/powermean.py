@@ -90,30 +90,31 @@ class PowerMeanAggregation(Aggregation):
     def _of_logs(self, log: Tensor, sets: Sets) -> Tensor:
         """Logarithm of the power mean of elements with these logarithms ``[E, ...]`` -> ``[R, ...]``."""
         if not isinstance(self.p, Tensor):
-            return self._by_largest(log, self.p, sets) if self.p else segment_reduce(log, sets.indptr, "mean")
+            return log_power_mean(log, self.p, sets) if self.p else segment_reduce(log, sets.indptr, "mean")
         p = self.p.to(log.dtype)
         small = p.abs() < _NEAR_ZERO
-        far = self._by_largest(log, torch.where(small, 1, p), sets)
+        far = log_power_mean(log, torch.where(small, 1, p), sets)
         mean = segment_reduce(log, sets.indptr, "mean")
-        away = log - _expand(sets, mean)
+        away = log - expand_sets(sets, mean)
         second = segment_reduce(away**2, sets.indptr, "mean")
         third = segment_reduce(away**3, sets.indptr, "mean")
         near = mean + p * second / 2 + p**2 * third / 6  # cumulants of the logarithm
         return torch.where(small, near, far)
 
-    @staticmethod
-    def _by_largest(log: Tensor, p: Tensor | float, sets: Sets) -> Tensor:
-        scaled = p * log
-        top = segment_reduce(scaled.detach(), sets.indptr, "max")
-        mean = segment_reduce((scaled - _expand(sets, top)).exp(), sets.indptr, "mean")
-        empty = (sets.count == 0).reshape(-1, *[1] * (log.dim() - 1))
-        return (torch.where(empty, 1, mean).log() + top) / p
-
     def __repr__(self) -> str:
         return f"PowerMeanAggregation(learn={self.learn})"
 
 
-def _expand(sets: Sets, x: Tensor) -> Tensor:
+def log_power_mean(log: Tensor, p: Tensor | float, sets: Sets) -> Tensor:
+    """Logarithm of the power mean (p not 0) of elements with these, ``[E, ...]`` -> ``[R, ...]``."""
+    scaled = p * log
+    top = segment_reduce(scaled.detach(), sets.indptr, "max")
+    mean = segment_reduce((scaled - expand_sets(sets, top)).exp(), sets.indptr, "mean")
+    empty = (sets.count == 0).reshape(-1, *[1] * (log.dim() - 1))
+    return (torch.where(empty, 1, mean).log() + top) / p
+
+
+def expand_sets(sets: Sets, x: Tensor) -> Tensor:
     """Each set's row for all its slots: ``[R, ...]`` -> ``[E, ...]``."""
     flat = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     return expand_rows(sets.indptr, flat, sets.adj.num_edges).reshape(sets.adj.num_edges, *x.shape[1:])

@@ -33,8 +33,9 @@ def aggregation_resolver(query: Any, *args: Any, **kwargs: Any) -> Any:
         return package.MultiAggregation(query, *args, **kwargs)
     if not isinstance(query, str):
         return query
-    names = [n for n in package.__all__ if isinstance(getattr(package, n), type) and n != "Aggregation"]
-    found = {_key(n): getattr(package, n) for n in names}
+    base = package.Aggregation
+    classes = {n: c for n in package.__all__ if isinstance(c := getattr(package, n), type)}
+    found = {_key(n): c for n, c in classes.items() if issubclass(c, base) and c is not base}
     key = _key(_ALIASES.get(_key(query), query))
     if key in found:
         return found[key](*args, **kwargs)

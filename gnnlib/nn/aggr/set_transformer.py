@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gnnlib.nn.aggr.attention_blocks import Seeds, SelfAttention
 from gnnlib.nn.aggr.base import Aggregation, nothing, pad
-from gnnlib.nn.init import reset
 from gnnlib.sparse.sets import Sets
 
 
@@ -58,9 +58,9 @@ class SetTransformerAggregation(Aggregation):
         self.layer_norm = layer_norm
         self.dropout = dropout
         block = (channels, heads, layer_norm, dropout)
-        self.encoders = nn.ModuleList(_SelfAttention(*block) for _ in range(num_encoder_blocks))
-        self.pma = _Seeds(num_seed_points, *block)
-        self.decoders = nn.ModuleList(_SelfAttention(*block) for _ in range(num_decoder_blocks))
+        self.encoders = nn.ModuleList(SelfAttention(*block) for _ in range(num_encoder_blocks))
+        self.pma = Seeds(num_seed_points, *block)
+        self.decoders = nn.ModuleList(SelfAttention(*block) for _ in range(num_decoder_blocks))
 
     def reset_parameters(self) -> None:
         """Draw new parameters."""
@@ -108,62 +108,3 @@ class SetTransformerAggregation(Aggregation):
             f"SetTransformerAggregation({self.channels}, num_seed_points={self.num_seed_points}, "
             f"heads={self.heads}, layer_norm={self.layer_norm}, dropout={self.dropout})"
         )
-
-
-class _Attention(nn.Module):
-    """The block MAB: queries x ``[R, L, F]`` over y ``[R, M, F]``."""
-
-    def __init__(self, channels: int, heads: int, layer_norm: bool, dropout: float) -> None:
-        super().__init__()
-        self.attn = nn.MultiheadAttention(channels, heads, batch_first=True, dropout=dropout)
-        self.lin = nn.Linear(channels, channels)
-        self.layer_norm1 = nn.LayerNorm(channels) if layer_norm else None
-        self.layer_norm2 = nn.LayerNorm(channels) if layer_norm else None
-
-    def reset_parameters(self) -> None:
-        for part in (self.attn, self.lin, self.layer_norm1, self.layer_norm2):
-            if part is not None:
-                reset(part)
-
-    def forward(self, x: Tensor, y: Tensor, seen: Tensor | None) -> Tensor:
-        hidden = None if seen is None else ~seen
-        out: Tensor = x + self.attn(x, y, y, hidden, need_weights=False)[0]
-        if self.layer_norm1 is not None:
-            out = self.layer_norm1(out)
-        out = out + self.lin(out).relu()
-        return out if self.layer_norm2 is None else self.layer_norm2(out)
-
-
-class _SelfAttention(nn.Module):
-    """The block SAB; ``seen`` ``[R, L]`` marks the elements that may be attended to."""
-
-    def __init__(self, channels: int, heads: int, layer_norm: bool, dropout: float) -> None:
-        super().__init__()
-        self.mab = _Attention(channels, heads, layer_norm, dropout)
-
-    def reset_parameters(self) -> None:
-        self.mab.reset_parameters()
-
-    def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
-        out: Tensor = self.mab(x, x, seen)
-        return out
-
-
-class _Seeds(nn.Module):
-    """The block PMA: k learned queries."""
-
-    def __init__(self, num_seeds: int, channels: int, heads: int, layer_norm: bool, dropout: float) -> None:
-        super().__init__()
-        self.lin = nn.Linear(channels, channels)
-        self.seed = nn.Parameter(torch.empty(1, num_seeds, channels))
-        self.mab = _Attention(channels, heads, layer_norm, dropout)
-        nn.init.xavier_uniform_(self.seed)
-
-    def reset_parameters(self) -> None:
-        self.lin.reset_parameters()
-        nn.init.xavier_uniform_(self.seed)
-        self.mab.reset_parameters()
-
-    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
-        out: Tensor = self.mab(self.seed.expand(x.size(0), -1, -1), self.lin(x).relu(), seen)
-        return out

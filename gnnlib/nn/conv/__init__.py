@@ -23,8 +23,10 @@ from gnnlib.nn.conv.gpr import GPRConv
 from gnnlib.nn.conv.graphconv import GraphConv
 from gnnlib.nn.conv.hypergraph import HypergraphConv
 from gnnlib.nn.conv.lazy import LazyPropagation
+from gnnlib.nn.conv.le import LEConv
 from gnnlib.nn.conv.lg import LGConv
 from gnnlib.nn.conv.magnet import MagNetConv
+from gnnlib.nn.conv.mf import MFConv
 from gnnlib.nn.conv.mixhop import MixHopConv
 from gnnlib.nn.conv.nnconv import ECConv, NNConv
 from gnnlib.nn.conv.pna import PNAConv
@@ -71,8 +73,10 @@ __all__ = [
     "GraphConv",
     "HypergraphConv",
     "LazyPropagation",
+    "LEConv",
     "LGConv",
     "MagNetConv",
+    "MFConv",
     "MixHopConv",
     "NNConv",
     "PNAConv",

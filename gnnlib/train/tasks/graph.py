@@ -90,8 +90,13 @@ class GraphTask(Task):
             yield self.graphs.batch(chunk)
 
     def loss(self, model: nn.Module, batch: GraphBatch) -> tuple[Tensor, int]:
-        """The loss over the graphs of the batch."""
-        return loss_of(self.kind, self._forward(model, batch), targets_of(self.kind, batch.y)), batch.size
+        """The loss over the graphs of the batch, with what the model adds to it."""
+        target = targets_of(self.kind, batch.y)
+        if not getattr(model, "has_auxiliary", False):
+            return loss_of(self.kind, self._forward(model, batch), target), batch.size
+        inputs = (batch.x, batch.edge_index, batch.batch, batch.size, *self._edges(batch))
+        logits, auxiliary = model(*inputs, auxiliary=True)
+        return loss_of(self.kind, logits, target) + auxiliary, batch.size
 
     def evaluate(self, model: nn.Module, parts: Sequence[str]) -> dict[str, Evaluation]:
         """Every graph of each part once."""
