@@ -46,7 +46,7 @@ class SetConfig(ModelConfig):
 
     num_layers: int = 1
     dropout: float = 0.0
-    aggr: Aggr = "lcm"
+    aggr: Aggr = "sum"
     regulariser: float = 0.0
     shuffle: bool = True
 
