@@ -38,7 +38,7 @@ _SAME = 1e-3  # of the largest output: how far a ball may be from the whole grap
 
 @dataclass(frozen=True)
 class InfluenceByHop:
-    """InfluenceByHop by hop of some nodes, and what it says of all nodes.
+    """Influence by hop of some nodes, and what it says of all nodes.
 
     ``T, R = influence(...)`` unpacks the mean curve and the range.
 

@@ -12,12 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gnnlib import data
 from gnnlib.files import atomic_write, write_text
-from gnnlib.train import checkpoint, files
-from gnnlib.train import fabric as fabrics
-from gnnlib.train.experiment import read_config
-from gnnlib.train.tasks import make_task
+from gnnlib.train.restore import restore
 from gnnlib.train.tasks.base import Arrays
 
 __all__ = ["predict"]
@@ -46,59 +42,23 @@ def predict(
         ValueError: another suffix, a checkpoint that does not fit, or a dataset that does not fit.
         OSError: the disk refuses.
     """
-    folder, target = Path(run_dir), Path(out_file)
+    target = Path(out_file)
     if target.suffix not in SUFFIXES:
         raise ValueError(f"predict: {target} ends in {target.suffix!r}; choose one of {', '.join(SUFFIXES)}")
-    config = read_config(folder)
-    place = _best_run(folder)
-    path = files.best_checkpoint(place)
-    kept = checkpoint.load(path, {"dataset": config.dataset, "model": config.model})
-    split = int(kept["identity"]["split"])
-    trained_on = data.load(config.dataset, root or config.root, split=split)
-    loaded = trained_on if dataset is None else data.load(dataset, root or config.root)
-    _check_fits(path, config.model, trained_on, loaded)
-    fabric = fabrics.launch(config)
-    task = make_task(loaded, config, fabric.device)
-    raw = task.build()
-    checkpoint.load_weights(path, raw, kept["model"])
-    model = fabric.setup_module(raw)
-    task.precision = fabric.strategy.precision
-    model.eval()
+    found = restore(run_dir, dataset, root=root)
     with torch.no_grad():
-        rows = task.rows(model)
+        rows = found.task.rows(found.fabric_model)
     _write(
         target,
         rows,
-        {"dataset": loaded.name, "model": config.model, "run": place.name, "epoch": kept["epoch"]},
+        {
+            "dataset": found.loaded.name,
+            "model": found.config.model,
+            "run": found.place.name,
+            "epoch": found.kept["epoch"],
+        },
     )
     return target
-
-
-def _best_run(folder: Path) -> Path:
-    """The folder of the best finished run, or, before the end of training, of the best one so far."""
-    if (folder / files.RESULT).exists():
-        return folder / str(files.read_json(folder / files.RESULT)["best_run"])
-    begun = sorted(path.parent for path in folder.glob("seed-*/best.ckpt"))
-    if not begun:
-        raise FileNotFoundError(
-            f"predict: {folder} holds no trained weights yet; let a run get to a checkpoint"
-        )
-    finished = [place for place in begun if (place / files.METRICS).exists()]
-    return (finished or begun)[0]
-
-
-def _check_fits(path: Path, model: str, trained: data.Loaded, wanted: data.Loaded) -> None:
-    had = (trained.task, trained.num_features, trained.num_outputs)
-    have = (wanted.task, wanted.num_features, wanted.num_outputs)
-    if had != have:
-        raise ValueError(
-            f"predict: {path} holds {model} trained on {trained.name} ({_words(*had)}), "
-            f"but {wanted.name} is a {_words(*have)}; choose a dataset of the same form"
-        )
-
-
-def _words(task: str, features: int, outputs: int) -> str:
-    return f"{task} task with {features} features and {outputs} outputs"
 
 
 def _write(target: Path, rows: Arrays, about: dict[str, Any]) -> None:

@@ -196,6 +196,17 @@ def test_statistics() -> None:
     assert json.dumps(found)
 
 
+def test_tree_neighbors_match_is_judged_by_its_fit_and_by_held_out_graphs() -> None:
+    fit, apart = load("tree-neighbors-match-2").splits
+    assert fit.train.equal(fit.test)
+    assert fit.train.equal(apart.train)
+    held = set(apart.test.tolist())
+    assert not held & set(fit.train.tolist())
+    assert (len(held), len(fit.train)) == (4 * 4, 4 * 20)
+    keys = {int(load("tree-neighbors-match-2").dataset[k].x[0, 0]) for k in held}
+    assert keys == {1, 2, 3, 4}
+
+
 def test_a_name_that_only_looks_sized() -> None:
     with pytest.raises(ValueError, match="dataset 'cora-5' is unknown"):
         load("cora-5")

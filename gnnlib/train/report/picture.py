@@ -32,8 +32,18 @@ def picture(found: RunDir, method: Method = "tsne") -> str:
     if embedding.shape[0] < _FEW:
         method = "pca"
     keep = _sample(label, _POINTS[method])
-    points, how = _plane(embedding[keep].astype(np.float64), method)
+    shown = embedding[keep].astype(np.float64)
+    if method == "tsne" and 2 * _distinct(shown) < len(shown):  # its tree of points cannot part equal ones
+        keep = _sample(label, _POINTS["pca"])
+        shown, method = embedding[keep].astype(np.float64), "pca"
+    points, how = _plane(shown, method)
     return _draw(found, _fit(points), label[keep], how, embedding.shape[0])
+
+
+def _distinct(x: Floats) -> int:
+    """How many points differ by more than a millionth of their spread."""
+    spread = float(x.std())
+    return int(np.unique(np.round(x / (spread if spread > 0 else 1.0), 6), axis=0).shape[0])
 
 
 def principal_components(x: Floats) -> tuple[Floats, Floats]:

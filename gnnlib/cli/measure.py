@@ -1,0 +1,49 @@
+"""``gnnlib measure``: how far a trained run looks, how it smooths and squashes, and how it generalises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def measure(
+    run: Annotated[Path, typer.Argument(help="A run directory of `gnnlib train`.", show_default=False)],
+    samples: Annotated[int, typer.Option(min=0, help="Nodes to measure; 0: all of them.")] = 500,
+    max_hops: Annotated[int | None, typer.Option(min=0, help="Last hop. [as far as the model looks]")] = None,
+    root: Annotated[Path | None, typer.Option(help="Data root. [the one used in training]")] = None,
+) -> None:
+    """Measure the run with the best validation result: a table, RUN/measure.json and RUN/measure.png."""
+    from rich.console import Console
+
+    from gnnlib.train.measure import measure as measured
+
+    found = measured(
+        run, num_samples=samples or None, max_hops=max_hops, root=None if root is None else str(root)
+    )
+    console = Console()
+    console.print(_table(found))
+    console.print(f"written: {run / 'measure.json'}, {run / 'measure.png'}", highlight=False)
+
+
+def _table(found: dict[str, Any]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=f"{found['model']} on {found['dataset']}, {found['run']}", box=box.SIMPLE_HEAD)
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    if far := found.get("influence"):
+        low, high = far["R_interval"]
+        table.add_row("range R, hops", f"{far['R']:.3f} ({low:.3f} to {high:.3f}, 95 %)")
+        table.add_row("reach, hops", str(far["reach"]))
+        table.add_row("nodes measured", f"{far['nodes']:,}")
+        for hop, (value, error) in enumerate(zip(far["curve"], far["curve_error"], strict=True)):
+            table.add_row(f"influence at hop {hop}", f"{value:.4g} ± {error:.2g}")
+    for row in found.get("smoothing") or ():
+        table.add_row(f"energy share, {row['layer']}", f"{row['share']:.4g}")
+    if (gap := found.get("gap")) and gap["at_best"] is not None:
+        table.add_row("generalisation gap, selected epoch", f"{gap['at_best']:.4g}")
+        table.add_row("generalisation gap, last epoch", f"{gap['last']:.4g}")
+    return table

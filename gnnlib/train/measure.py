@@ -1,0 +1,110 @@
+"""What a trained run does, by `gnnlib.measure`: a table and a picture for a run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gnnlib.measure import effective_resistance, generalisation_gap, influence, sensitivity, smoothing
+from gnnlib.measure.picture import draw
+from gnnlib.sparse import as_csr
+from gnnlib.sparse.hops import balls
+from gnnlib.train import files
+from gnnlib.train.restore import Restored, restore
+from gnnlib.train.tasks import NodeTask
+
+__all__ = ["measure"]
+
+_TARGETS, _SOURCES = 20, 25  # pairs of the squashing panel: so many nodes, and so many that reach each
+_RESISTORS = 200_000  # nodes up to which the graph is factorised
+
+
+def measure(
+    run_dir: str | Path,
+    *,
+    num_samples: int | None = 500,
+    max_hops: int | None = None,
+    root: str | None = None,
+) -> dict[str, Any]:
+    """Measure the best run of a directory, and write ``measure.json`` and ``measure.png`` into it.
+
+    Every run has its generalisation gap. A node model on one graph also has its influence by hop and range,
+    the smoothing of its layers, and for some pairs of nodes sensitivity beside effective resistance.
+
+    Args:
+        run_dir: a directory that ``gnnlib train`` wrote.
+        num_samples: nodes whose influence is measured; None: all.
+        max_hops: the last hop of the curve; None: as far as the model looks.
+        root: the data root; None: the one used in training.
+
+    Shapes: none.
+    Returns: the content of the json file.
+    Raises: what :func:`restore` raises; OSError when the disk refuses.
+    """
+    folder = Path(run_dir)
+    found = restore(folder, root=root)
+    history = files.read_json(found.place / files.HISTORY)
+    gap = generalisation_gap(history)
+    content: dict[str, Any] = {
+        "dataset": found.loaded.name,
+        "model": found.config.model,
+        "run": found.place.name,
+        "gap": dataclasses.asdict(gap) | {"at_best": gap.at_best, "last": gap.last} if gap.epoch else None,
+    }
+    if isinstance(found.task, NodeTask):
+        content |= _of_nodes(found, num_samples, max_hops)
+    files.write_json(folder / "measure.json", content)
+    title = f"{found.config.model} on {found.loaded.name}, {found.place.name}"
+    draw(content, folder / "measure.png", title)
+    return content
+
+
+def _of_nodes(found: Restored, num_samples: int | None, max_hops: int | None) -> dict[str, Any]:
+    task = found.task
+    assert isinstance(task, NodeTask)
+    from torch_geometric.data import Data
+
+    graph = Data(x=task.x, edge_index=task.edge_index)
+    args: tuple[str, ...] = ()
+    if task.edge_weight is not None:
+        graph.edge_weight, args = task.edge_weight, ("edge_weight",)
+    far = influence(found.model, graph, max_hops, num_samples, edge_args=args)
+    low, high = far.interval()
+    content: dict[str, Any] = {
+        "influence": {
+            "curve": far.curve.tolist(),
+            "curve_error": far.curve_error.tolist(),
+            "R": far.R,
+            "R_interval": [low, high],
+            "nodes": int(far.nodes.numel()),
+            "reach": far.reach,
+            "method": far.method,
+        }
+    }
+    try:
+        content["smoothing"] = [dataclasses.asdict(row) for row in smoothing(found.model, graph)]
+    except ValueError:  # a model without convolutions has no layers to compare
+        content["smoothing"] = None
+    if far.reach and task.x.size(0) <= _RESISTORS:
+        content["squashing"] = _squashing(found, graph, far.nodes[:_TARGETS], far.reach)
+    return content
+
+
+def _squashing(found: Restored, graph: Any, targets: torch.Tensor, reach: int) -> dict[str, Any]:
+    num_nodes = graph.x.size(0)
+    near = balls(as_csr(graph.edge_index, (num_nodes, num_nodes)), targets, reach)
+    draw_pairs = torch.Generator().manual_seed(0)
+    pairs = []
+    for k, v in enumerate(targets.tolist()):
+        around = near.node[int(near.ptr[k]) + 1 : int(near.ptr[k + 1])]
+        chosen = around[torch.randperm(around.numel(), generator=draw_pairs)[:_SOURCES]]
+        pairs.append(torch.stack([chosen, torch.full_like(chosen, v)]))
+    both = torch.cat(pairs, dim=1)
+    symmetric = torch.cat([graph.edge_index, graph.edge_index.flip(0)], dim=1)
+    resistance = effective_resistance(torch.unique(symmetric, dim=1), both, num_nodes)
+    felt = sensitivity(found.model, graph, both.to(graph.x.device)).cpu()
+    keep = felt > 0
+    return {"resistance": resistance[keep].tolist(), "sensitivity": felt[keep].tolist()}
