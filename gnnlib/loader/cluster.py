@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch_geometric.loader
 from torch import Tensor
+from torch_geometric.loader.cluster import Partition
 from torch_geometric.utils import coalesce, remove_self_loops, to_undirected
 
 from gnnlib.loader.seeded import SeededIndex, SeededLoader
@@ -71,7 +73,7 @@ class ClusterData(torch_geometric.loader.ClusterData):  # type: ignore[misc]
         sparse_format: ``csr`` or ``csc``: how edges are sorted.
         seed: of METIS.
 
-    Raises: ImportError without pymetis.
+    Raises: ImportError without pymetis; ValueError for a file in ``save_dir`` that holds other objects.
     """
 
     def __init__(
@@ -88,9 +90,16 @@ class ClusterData(torch_geometric.loader.ClusterData):  # type: ignore[misc]
         seed: int = 0,
     ) -> None:
         self.seed = seed
-        super().__init__(
-            data, num_parts, recursive, save_dir, filename, log, keep_inter_cluster_edges, sparse_format
-        )
+        options = recursive, save_dir, filename, log, keep_inter_cluster_edges, sparse_format
+        # PyG would unpickle whatever the file holds after a warning; here the warning stops it.
+        with torch.serialization.safe_globals([Partition]), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Weights only load failed")
+            try:
+                super().__init__(data, num_parts, *options)
+            except UserWarning as stop:
+                raise ValueError(
+                    f"ClusterData: the file under {save_dir} holds other objects than a partition; remove it"
+                ) from stop
 
     def _metis(self, edge_index: Tensor, num_nodes: int) -> Tensor:
         part = metis(edge_index, num_nodes, self.num_parts, recursive=self.recursive, seed=self.seed)

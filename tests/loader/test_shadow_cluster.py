@@ -99,6 +99,13 @@ def test_parts_hold_the_graph(tmp_path: Path) -> None:
     assert torch.equal(again.partition.node_perm, parts.partition.node_perm)
 
 
+def test_a_file_of_other_objects_is_not_unpickled(tmp_path: Path) -> None:
+    (tmp_path / "part_4").mkdir()
+    torch.save(Path("anything"), tmp_path / "part_4" / "metis.pt")
+    with pytest.raises(ValueError, match="holds other objects than a partition; remove it"):
+        ClusterData(plain(), 4, save_dir=str(tmp_path))
+
+
 def test_batches_of_parts_have_the_edges_between_them() -> None:
     data = plain()
     parts = ClusterData(data, 6)
