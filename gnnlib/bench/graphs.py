@@ -6,6 +6,7 @@ comes from torch's allocator and follows the same huge-page setting.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,15 @@ class Graph:
     @property
     def num_edges(self) -> int:
         return int(self.edge_index.size(1))
+
+    @property
+    def device(self) -> torch.device:
+        return self.edge_index.device
+
+    def to(self, device: torch.device | str) -> Graph:
+        """The same graph with its arrays on ``device``."""
+        batch = None if self.batch is None else self.batch.to(device)
+        return dataclasses.replace(self, edge_index=self.edge_index.to(device), batch=batch)
 
 
 def _graph(name: str, src: Ints, dst: Ints, num_nodes: int) -> Graph:
@@ -108,6 +118,32 @@ def hyper(scale: float = 1.0) -> Graph:
     return Graph(flat.name, flat.edge_index, num_nodes, num_hyperedges=num_hyperedges)
 
 
+def products_like(scale: float = 1.0) -> Graph:
+    """As many nodes and edges as ogbn-products, drawn like ``arxiv_like``."""
+    num_nodes, num_edges = int(2_449_029 * scale), int(61_859_140 * scale)
+    rng = np.random.default_rng(0)
+    share = np.cumsum(np.minimum(rng.zipf(2.1, num_nodes), 5000).astype(np.float64))
+    # A search in the running sum, a part at a time: rng.choice would do it in one piece of 1 GB and more.
+    ends = [
+        np.concatenate(
+            [
+                np.searchsorted(share, rng.random(len(part)) * share[-1], side="right")
+                for part in np.array_split(np.empty(num_edges, np.bool_), 16)
+            ]
+        )
+        for _ in range(2)
+    ]
+    src, dst = ends
+    return _graph("products-like", np.concatenate([src, dst]), np.concatenate([dst, src]), num_nodes)
+
+
+def cora_like(scale: float = 1.0) -> Graph:
+    """As many nodes and edges as Cora, uniform: for a machine without the data; it has one size."""
+    rng = np.random.default_rng(0)
+    src, dst = rng.integers(0, 2708, (2, 5278))
+    return _graph("cora-like", np.concatenate([src, dst]), np.concatenate([dst, src]), 2708)
+
+
 def _planetoid(name: str) -> Callable[[float], Graph]:
     def load(scale: float = 1.0) -> Graph:  # a real graph has one size
         root = os.environ.get("GNNLIB_DATA")
@@ -125,10 +161,12 @@ GRAPHS: dict[str, Callable[[float], Graph]] = {
     "arxiv-like": arxiv_like,
     "citeseer": _planetoid("citeseer"),
     "cora": _planetoid("cora"),
+    "cora-like": cora_like,
     "hub": hub,
     "hyper": hyper,
     "in-cache": in_cache,
     "molecules": molecules,
+    "products-like": products_like,
 }
 
 #: Scale of ``--quick``: every path runs, no figure means anything.

@@ -7,18 +7,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from gnnlib.bench import baseline
-from gnnlib.bench.cases import CASES
+from gnnlib.bench.gpu_cases import cases_on
 from gnnlib.bench.peers import PEERS
 from gnnlib.bench.results import Report
 from gnnlib.bench.table import MISSING, size, times
 
 
-def listing() -> RenderableType:
-    """Every case and every peer."""
+def listing(device: str = "cpu") -> RenderableType:
+    """Every case on a device, and every peer."""
     cases = Table(title="Cases", title_justify="left")
     for header in ("case", "group", "row", "graph", "what", "huge pages", "rounds"):
         cases.add_column(header, no_wrap=header == "case")
-    for c in CASES.values():
+    for c in cases_on(device).values():
         pages = "yes" if c.huge_pages else "no"
         cases.add_row(c.name, c.group, str(c.row or MISSING), c.graph, escape(c.title), pages, str(c.rounds))
     peers = Table(title="Peers", title_justify="left")

@@ -41,12 +41,14 @@ PEERS = {
         Peer("pyg-csr-cached", "pyg", "PyG, torch CSR, cached"),
         Peer("pyg-cached", "pyg", "PyG, edge_index, cached"),
         Peer("pyg-edgeindex", "pyg", "PyG, EdgeIndex by column"),
+        Peer("pyg-compiled", "pyg", "PyG, edge_index, torch.compile"),
         Peer("torch-reduce", "pyg", "torch.sparse.mm(reduce=)"),
         Peer("torch-scatter", "pyg", "torch-scatter"),
         Peer("scipy", "other", "scipy CSR, one thread"),
         Peer("torch-sparse", "other", "torch-sparse"),
         Peer("numpy", "other", "vectorised numpy"),
         Peer("avx2", "yardstick", "AVX2 loop by hand"),
+        Peer("cusparse", "yardstick", "cuSPARSE by torch CSR @ x"),
     )
 }
 #: The peer that the first ratio of every case is measured against.
@@ -69,7 +71,7 @@ def torch_csr(graph: Graph, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.sparse_csr_tensor(
             indptr,
             indices,
-            torch.ones(graph.num_edges, dtype=dtype),
+            torch.ones(graph.num_edges, dtype=dtype, device=graph.device),
             (graph.num_nodes, graph.num_nodes),
             check_invariants=False,
         )
@@ -80,7 +82,7 @@ def edge_index_by_column(graph: Graph) -> Any:
     from torch_geometric import EdgeIndex
 
     indptr, indices = sorted_rows(graph)
-    row = torch.repeat_interleave(torch.arange(graph.num_nodes), indptr.diff())
+    row = torch.repeat_interleave(torch.arange(graph.num_nodes, device=graph.device), indptr.diff())
     index = EdgeIndex(
         torch.stack([indices, row]), sparse_size=(graph.num_nodes, graph.num_nodes), sort_order="col"
     )
@@ -92,6 +94,7 @@ FORMS: dict[str, Callable[[Graph], Any]] = {
     "ours": lambda graph: graph.edge_index,
     "pyg": lambda graph: graph.edge_index,
     "pyg-cached": lambda graph: graph.edge_index,
+    "pyg-compiled": lambda graph: graph.edge_index,
     "pyg-csr": torch_csr,
     "pyg-csr-cached": torch_csr,
     "pyg-edgeindex": edge_index_by_column,
@@ -110,6 +113,21 @@ def _pyg(graph: Graph, reduce: str, width: int) -> Aggregate:
 
     conv, edge_index = SimpleConv(aggr=reduce), graph.edge_index
     return lambda x: conv(x, edge_index)
+
+
+def _pyg_compiled(graph: Graph, reduce: str, width: int) -> Aggregate:
+    from torch_geometric.nn import SimpleConv
+
+    conv, edge_index = SimpleConv(aggr=reduce), graph.edge_index
+    compiled: Aggregate = torch.compile(lambda x: conv(x, edge_index))
+    return compiled
+
+
+def _cusparse(graph: Graph, reduce: str, width: int) -> Aggregate:
+    if reduce != "sum":
+        raise UnavailableError("cuSPARSE takes sums only")
+    adj = {dtype: torch_csr(graph, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    return lambda x: adj[x.dtype] @ x
 
 
 def _pyg_csr(graph: Graph, reduce: str, width: int) -> Aggregate:
@@ -167,4 +185,9 @@ AGGREGATE: dict[str, Callable[[Graph, str, int], Aggregate]] = {
     "torch-scatter": _torch_scatter,
     "scipy": _scipy,
     "avx2": _avx2,
+    "pyg-compiled": _pyg_compiled,
+    "cusparse": _cusparse,
 }
+#: Those that run on a CUDA device; on a CPU all but the last two.
+ON_CUDA = ("ours", "pyg", "pyg-csr", "pyg-compiled", "cusparse")
+ON_CPU = tuple(name for name in AGGREGATE if name not in ("pyg-compiled", "cusparse"))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from gnnlib.bench import reference
 from gnnlib.bench.graphs import GRAPHS, Graph
 from gnnlib.bench.models import Build
-from gnnlib.bench.peers import AGGREGATE, DEFAULT, FORMS
+from gnnlib.bench.peers import AGGREGATE, DEFAULT, FORMS, ON_CPU, ON_CUDA
 from gnnlib.bench.timing import Run
 from gnnlib.bench.traffic import NOTHING, Traffic, neighbor_pass, node_arrays, rows_pass
 
@@ -56,20 +56,35 @@ def library(name: str) -> Any:
 
 
 def aggregation(
-    graph: Graph, *, reduce: Literal["sum", "max"], features: int, backward: bool = False
+    graph: Graph,
+    *,
+    reduce: Literal["sum", "max"],
+    features: int,
+    backward: bool = False,
+    dtype: torch.dtype = torch.float32,
+    checked_at: float | None = None,
 ) -> Problem:
-    """Sum or maximum over neighbours, alone or with the gradient of its input."""
-    draw = torch.Generator().manual_seed(0)
-    x = torch.randn(graph.num_nodes, features, generator=draw)
-    grad = torch.randn(graph.num_nodes, features, generator=draw) if backward else None
+    """Sum or maximum over neighbours, alone or with the gradient of its input.
 
-    def forward_only(name: str) -> Run:
-        aggregate = AGGREGATE[name](graph, reduce, features)
+    With ``checked_at`` results are checked on a draw of the same generator at this scale.
+    """
+    sample = graph
+    if checked_at is not None and graph.num_edges > SMALL:
+        sample = GRAPHS[graph.name](checked_at).to(graph.device)
+
+    def inputs(of: Graph) -> tuple[Tensor, Tensor | None]:
+        draw = torch.Generator().manual_seed(0)
+        x = torch.randn(of.num_nodes, features, generator=draw).to(of.device, dtype)
+        grad = torch.randn(of.num_nodes, features, generator=draw) if backward else None
+        return x, None if grad is None else grad.to(of.device, dtype)
+
+    def forward_only(name: str, of: Graph = graph) -> Run:
+        aggregate, (x, _) = AGGREGATE[name](of, reduce, features), inputs(of)
         return lambda: aggregate(x)
 
-    def with_gradient(name: str) -> Run:
-        aggregate = AGGREGATE[name](graph, reduce, features)
-        leaf = x.clone().requires_grad_()
+    def with_gradient(name: str, of: Graph = graph) -> Run:
+        aggregate, (x, grad) = AGGREGATE[name](of, reduce, features), inputs(of)
+        leaf = x.requires_grad_()
 
         def run() -> tuple[Tensor, Tensor]:
             out = aggregate(leaf)
@@ -82,21 +97,27 @@ def aggregation(
 
     @functools.cache
     def expected() -> tuple[reference.Expected, ...]:
+        here = sample.to("cpu")
+        x, grad = inputs(here)
+        found: tuple[reference.Expected, ...]
         if reduce == "sum":
-            return (reference.neighbor_sum(graph, x),)
-        return reference.neighbor_max(graph, x, torch.zeros_like(x) if grad is None else grad)
+            found = (reference.neighbor_sum(here, x),)
+        else:
+            found = reference.neighbor_max(here, x, torch.zeros_like(x) if grad is None else grad)
+        return found if dtype == torch.float32 else tuple(e.rounded_to(dtype) for e in found)
 
     def verify(name: str) -> str | None:
-        got = start(name)()
+        got = start(name, sample)()
         results = got if isinstance(got, tuple) else (got,)
         # Where neighbours tie, other libraries may share the gradient out: theirs is not held to our rule.
         checked = len(results) if name == "ours" else 1
-        return first(e.disagreement(r) for e, r in zip(expected()[:checked], results, strict=False))
+        return first(e.disagreement(r.cpu()) for e, r in zip(expected()[:checked], results, strict=False))
 
-    traffic = neighbor_pass(graph, features)
+    traffic = neighbor_pass(graph, features, dtype.itemsize)
     if backward:  # the argument written and read, the gradient read and the input's gradient written
         traffic += node_arrays(graph, features, 4)
-    names = [n for n in AGGREGATE if not backward or n not in ("scipy", "avx2")]
+    there = ON_CUDA if graph.device.type == "cuda" else ON_CPU
+    names = [n for n in there if not backward or n not in ("scipy", "avx2", "cusparse")]
     return Problem({n: functools.partial(start, n) for n in names}, verify, traffic)
 
 
@@ -161,6 +182,7 @@ def training_step(
     accelerated: bool = False,
     checked_at: float | None = None,
     edge_bytes: int = 0,
+    graphed: bool = False,
 ) -> Problem:
     """Zeroed gradients, forward, cross entropy, backward and an Adam step, all nodes (or graphs) at once.
 
@@ -174,18 +196,20 @@ def training_step(
         accelerated: ours is PyG's model after ``gnnlib.accelerate``.
         checked_at: results are checked on a draw of the same generator at this scale, where float64 on the
             graph itself would take minutes or more memory than there is.
+        graphed: ours is the same step recorded as a CUDA graph, where the graph is on a CUDA device.
         edge_bytes: bytes per edge that PyG's step holds at its peak; 0 where any machine has the memory.
     """
     models = dict.fromkeys(("ours", *forms), build) | dict(variants or {})
     sample = graph
     if checked_at is not None and graph.num_edges > SMALL:
-        sample = GRAPHS[graph.name](checked_at)
+        sample = GRAPHS[graph.name](checked_at).to(graph.device)
+    on_cuda = graph.device.type == "cuda"
 
     def inputs(of: Graph) -> tuple[Tensor, Tensor]:
         draw = torch.Generator().manual_seed(0)
         items = of.num_nodes if of.batch is None else of.num_graphs
         x = torch.randn(of.num_nodes, in_channels, generator=draw)
-        return x, torch.randint(classes, (items,), generator=draw)
+        return x.to(of.device), torch.randint(classes, (items,), generator=draw).to(of.device)
 
     def model_of(name: str, of: Graph) -> nn.Module:
         with torch.random.fork_rng():
@@ -197,9 +221,12 @@ def training_step(
             from gnnlib.accel import accelerate
 
             accelerate(model)
-        return model
+        return model.to(of.device)
 
-    def loss_of(model: nn.Module, adj: Any, of: Graph, x: Tensor, y: Tensor) -> Tensor:
+    def called(name: str, model: nn.Module) -> Callable[..., Tensor]:
+        return torch.compile(model) if name == "pyg-compiled" else model
+
+    def loss_of(model: Callable[..., Tensor], adj: Any, of: Graph, x: Tensor, y: Tensor) -> Tensor:
         if fresh and isinstance(adj, Tensor) and adj.layout == torch.strided:
             adj = adj.clone()
         return F.cross_entropy(model(x, adj, of.batch, of.num_graphs), y)
@@ -207,24 +234,30 @@ def training_step(
     def start(name: str) -> Run:
         model, adj = model_of(name, graph), FORMS[name](graph)
         x, y = inputs(graph)
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        call = called(name, model)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, capturable=on_cuda)
 
         def run() -> Tensor:
             optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(model, adj, graph, x, y)
+            loss = loss_of(call, adj, graph, x, y)
             torch.autograd.backward(loss)
             optimizer.step()
             return loss.detach()
 
+        if graphed and on_cuda and name == "ours":
+            from gnnlib.train import GraphedStep
+
+            return GraphedStep(run)
         return run
 
     def gradients(name: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
         model = model_of(name, sample).to(dtype)
         x, y = inputs(sample)
-        loss = loss_of(model, FORMS[name](sample), sample, x.to(dtype), y)
+        loss = loss_of(called(name, model), FORMS[name](sample), sample, x.to(dtype), y)
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         grads = torch.autograd.grad(loss, [p for _, p in named])
-        return {"loss": loss.detach()} | {n: g for (n, _), g in zip(named, grads, strict=True)}
+        found = {"loss": loss.detach()} | {n: g for (n, _), g in zip(named, grads, strict=True)}
+        return {n: g.cpu() for n, g in found.items()}
 
     @functools.cache
     def expected() -> dict[str, reference.Expected]:

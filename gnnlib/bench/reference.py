@@ -25,6 +25,10 @@ class Expected:
     value: Tensor
     bound: Tensor
 
+    def rounded_to(self, dtype: torch.dtype) -> Expected:
+        """The same for a result that is rounded once to a shorter type."""
+        return Expected(self.name, self.value, self.bound + torch.finfo(dtype).eps * self.value.abs())
+
     def disagreement(self, got: Tensor) -> str | None:
         """A sentence about the worst entry of ``got``, or None when all are within their bounds."""
         if got.shape != self.value.shape:

@@ -173,10 +173,13 @@ class Setting:
     started: str  # UTC, ISO 8601
     rounds: int | None  # None: as each case says
     quick: bool
+    gpu: str | None = None  # the device's name, where one was measured
 
     @property
     def machine_class(self) -> str:
-        """A name for machines whose ratios compare: the CPU's model and the number of cores."""
+        """A name for machines whose ratios compare: the GPU's model, or the CPU's and the number of cores."""
+        if self.gpu is not None:
+            return "-".join("".join(c if c.isalnum() else " " for c in self.gpu.lower()).split())
         words = "".join(c if c.isalnum() else " " for c in self.cpu.lower()).split()
         return "-".join([*words, f"{self.cores}-cores"])
 

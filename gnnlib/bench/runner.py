@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gnnlib import machine
-from gnnlib.bench.cases import CASES, GROUPS, Case
+from gnnlib.bench import cuda
+from gnnlib.bench.cases import Case
+from gnnlib.bench.gpu_cases import cases_on
 from gnnlib.bench.peers import PEERS
 from gnnlib.bench.results import Entry, Outcome, Report, Setting
 from gnnlib.bench.timing import Times
@@ -23,7 +25,7 @@ from gnnlib.bench.traffic import Traffic
 from gnnlib.bench.worker import MARK, Request
 from gnnlib.names import choose
 
-_PACKAGES = ("gnnlib", "torch", "torch-geometric", "torch-scatter", "numba", "numpy", "scipy")
+_PACKAGES = ("gnnlib", "torch", "torch-geometric", "torch-scatter", "numba", "numpy", "scipy", "triton")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Plan:
         huge_pages: True or False for every case, None for each case's own choice.
         memory: measure peaks too, a process for each contender.
         quick: graphs a hundredth of the size, so that every path runs; the figures mean nothing.
+        device: ``"cpu"`` or ``"cuda"``; each has its own table of cases.
     """
 
     cases: tuple[str, ...] = ()
@@ -47,8 +50,13 @@ class Plan:
     huge_pages: bool | None = None
     memory: bool = True
     quick: bool = False
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
+        if self.device not in ("cpu", "cuda"):
+            raise ValueError(f"bench: device={self.device!r} is unknown; choose cpu or cuda")
+        if self.device == "cuda" and (why := cuda.why_not()) is not None:
+            raise ValueError(f"bench: nothing can be measured on a CUDA device here: {why}")
         if self.rounds is not None and self.rounds < 1:
             raise ValueError(f"bench: rounds={self.rounds}; at least 1 is needed, 5 for a figure to quote")
         if self.threads is not None and self.threads < 1:
@@ -60,8 +68,10 @@ class Plan:
         Raises:
             ValueError: for an unknown case, group or peer; the message names the nearest.
         """
-        names = {choose("bench case", c, [*CASES, *GROUPS]) for c in self.cases}
-        return [c for c in CASES.values() if not names or c.name in names or c.group in names]
+        there = cases_on(self.device)
+        groups = {case.group for case in there.values()}
+        names = {choose("bench case", c, [*there, *sorted(groups)]) for c in self.cases}
+        return [c for c in there.values() if not names or c.name in names or c.group in names]
 
     def chosen_peers(self) -> tuple[str, ...] | None:
         """The peers, or None for all."""
@@ -122,7 +132,9 @@ def run_case(case: Case, plan: Plan, progress: Progress = lambda case, text: Non
             progress(case, f"timing {event['sample'][0]} ({count})")
 
     rounds = case.rounds if plan.rounds is None else plan.rounds
-    request = Request("time", case.name, plan.chosen_peers(), rounds, plan.quick, plan.threads)
+    request = Request(
+        "time", case.name, plan.chosen_peers(), rounds, plan.quick, plan.threads, device=plan.device
+    )
     found = ask(request, huge_pages, on_event)
     samples, notes = found.pop("samples", {}), found.pop("notes", {})
     traffic = found.pop("traffic", None)
@@ -161,6 +173,7 @@ def setting_of(plan: Plan) -> Setting:
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         rounds=plan.rounds,
         quick=plan.quick,
+        gpu=cuda.name() if plan.device == "cuda" else None,
     )
 
 

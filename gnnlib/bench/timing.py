@@ -40,7 +40,8 @@ class Times:
         return (max(self.samples) - self.min) / self.median
 
 
-def _elapsed(run: Run, calls: int) -> float:
+def elapsed(run: Run, calls: int) -> float:
+    """Seconds per call of ``calls`` in a row."""
     out = None
     start = time.perf_counter()
     for _ in range(calls):
@@ -65,9 +66,12 @@ def interleave(
     rounds: int,
     *,
     min_sample: float = MIN_SAMPLE,
+    clock: Callable[[Run, int], float] = elapsed,
     on_sample: Callable[[str, float], None] = lambda name, seconds: None,
 ) -> dict[str, Times]:
     """Time every run once a round, in the same order each round, after two warm-up calls of each.
+
+    ``clock(run, calls)`` gives seconds per call.
 
     A run whose first call takes longer than :data:`PATIENCE` gets no second.
 
@@ -77,8 +81,8 @@ def interleave(
         raise ValueError(f"interleave: rounds={rounds}; at least 1 is needed, 5 for a figure to quote")
     calls = {}
     for name, run in runs.items():
-        slow = _elapsed(run, 1) > PATIENCE
-        calls[name] = 1 if slow else max(1, math.ceil(min_sample / max(_elapsed(run, 1), 1e-7)))
+        slow = clock(run, 1) > PATIENCE
+        calls[name] = 1 if slow else max(1, math.ceil(min_sample / max(clock(run, 1), 1e-7)))
     samples: dict[str, list[float]] = {name: [] for name in runs}
     collecting = gc.isenabled()
     gc.collect()
@@ -87,7 +91,7 @@ def interleave(
         for _ in range(rounds):
             for name, run in runs.items():
                 time.sleep(SETTLE)
-                samples[name].append(_elapsed(run, calls[name]))
+                samples[name].append(clock(run, calls[name]))
                 on_sample(name, samples[name][-1])
     finally:
         if collecting:

@@ -29,17 +29,17 @@ class Traffic:
 NOTHING = Traffic(0, 0)
 
 
-def rows_pass(sources: int, targets: int, edges: int, width: int) -> Traffic:
-    """One pass over ``edges`` in float32: source rows, int32 indices, int64 offsets, and the target rows."""
-    row = width * _FLOAT
+def rows_pass(sources: int, targets: int, edges: int, width: int, itemsize: int = _FLOAT) -> Traffic:
+    """One pass over ``edges``: source rows, int32 indices, int64 offsets, and the target rows."""
+    row = width * itemsize
     rest = edges * 4 + (targets + 1) * 8 + targets * row
     return Traffic(sources * row + rest, edges * row + rest)
 
 
-def neighbor_pass(graph: Graph, width: int) -> Traffic:
+def neighbor_pass(graph: Graph, width: int, itemsize: int = _FLOAT) -> Traffic:
     """One pass over the edges of a graph, where every node with an edge out is a source."""
     sources = int((torch.bincount(graph.edge_index[0], minlength=graph.num_nodes) > 0).sum())
-    return rows_pass(sources, graph.num_nodes, graph.num_edges, width)
+    return rows_pass(sources, graph.num_nodes, graph.num_edges, width, itemsize)
 
 
 def node_arrays(graph: Graph, width: int, count: int) -> Traffic:

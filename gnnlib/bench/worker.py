@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from gnnlib import machine
-from gnnlib.bench import growth, memory
-from gnnlib.bench.cases import CASES
+from gnnlib.bench import cuda, growth, memory, timing
+from gnnlib.bench.gpu_cases import cases_on
 from gnnlib.bench.graphs import GRAPHS, QUICK, UnavailableError
 from gnnlib.bench.peers import DEFAULT
 from gnnlib.bench.reference import STEP_TOLERANCE
@@ -42,6 +42,7 @@ class Request:
     threads: int | None = None
     edges: int = 0  # of growth
     features: int = 0  # of growth
+    device: str = "cpu"  # of time and memory
 
 
 def _sentence(error: Exception) -> str:
@@ -74,15 +75,17 @@ def _apart(losses: dict[str, Any]) -> str | None:
 
 def measure_time(request: Request, emit: Emit) -> dict[str, Any]:
     """Verify and time the contenders of a case; returns the fields of its outcome."""
-    case = CASES[request.case]
+    case = cases_on(request.device)[request.case]
+    on_cuda = request.device == "cuda"
     emit({"phase": "building the graph"})
-    graph = GRAPHS[case.graph](QUICK if request.quick else 1.0)
+    graph = GRAPHS[case.graph](QUICK if request.quick else 1.0).to(request.device)
     problem = case.problem(graph)
     found: dict[str, Any] = {
         "num_nodes": graph.num_nodes,
         "num_edges": graph.num_edges,
         "threads": torch.get_num_threads(),
         "huge_pages": machine.huge_pages().on,
+        "device": cuda.name() if on_cuda else "cpu",
         "traffic": dataclasses.asdict(problem.traffic),
     }
     runs: dict[str, Run] = {}
@@ -112,11 +115,13 @@ def measure_time(request: Request, emit: Emit) -> dict[str, Any]:
     del problem  # and with it the float64 results
     gc.collect()
     emit({"phase": "timing"})
-    found["copy_bandwidth"] = copy_bandwidth(2**24) if request.quick else copy_bandwidth()
+    copy = cuda.copy_bandwidth if on_cuda else copy_bandwidth
+    found["copy_bandwidth"] = copy(2**24) if request.quick else copy()
     times = interleave(
         runs,
         request.rounds,
         min_sample=0.0 if request.quick else MIN_SAMPLE,
+        clock=cuda.elapsed if on_cuda else timing.elapsed,
         on_sample=lambda name, seconds: emit({"sample": [name, seconds]}),
     )
     if (why := _apart(losses)) is not None:
@@ -129,21 +134,24 @@ def measure_memory(request: Request) -> dict[str, Any]:
 
     A call that takes many seconds is made once.
     """
-    if (why := memory.why_not()) is not None:
+    on_cuda = request.device == "cuda"
+    if not on_cuda and (why := memory.why_not()) is not None:
         return {"note": f"memory {why}"}
-    case = CASES[request.case]
+    case = cases_on(request.device)[request.case]
     (peer,) = request.peers or ("ours",)
     make = GRAPHS[case.graph]
-    small = case.problem(make(QUICK)).contenders[peer]()  # loads the libraries and compiles the kernels
+    small = case.problem(make(QUICK).to(request.device)).contenders[
+        peer
+    ]()  # loads the libraries and compiles the kernels
     small(), small()
     del small
-    problem = case.problem(make(QUICK if request.quick else 1.0))
+    problem = case.problem(make(QUICK if request.quick else 1.0).to(request.device))
     if (why := memory.shortage(problem.needs.get(peer, 0))) is not None:
         return {"note": f"memory: {why}"}
     run = problem.contenders[peer]()
     del problem
 
-    return {"peak": memory.peak(lambda: twice(run))}
+    return {"peak": (cuda.peak if on_cuda else memory.peak)(lambda: twice(run))}
 
 
 def main(argument: str) -> None:

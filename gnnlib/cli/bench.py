@@ -35,6 +35,7 @@ def bench(
         typer.Option("--huge-pages/--no-huge-pages", help="For every case; else as each case says."),
     ] = None,
     memory: Annotated[bool, typer.Option(help="Measure peak memory too, in fresh processes.")] = True,
+    device: Annotated[str, typer.Option(help="cpu or cuda; each has its own cases.")] = "cpu",
     quick: Annotated[
         bool, typer.Option(help="Tiny graphs: shows that all runs, the figures mean nothing.")
     ] = False,
@@ -63,7 +64,7 @@ def bench(
 
     console = Console()
     if list_cases:
-        console.print(listing())
+        console.print(listing(device))
         return
     plan = Plan(
         cases=_split(cases),
@@ -73,6 +74,7 @@ def bench(
         huge_pages=huge_pages,
         memory=memory,
         quick=quick,
+        device=device,
     )
     if growth:
         _growth(plan, out)
