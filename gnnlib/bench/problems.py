@@ -245,7 +245,7 @@ def training_step(
             return loss.detach()
 
         if graphed and on_cuda and name == "ours":
-            from gnnlib.train import GraphedStep
+            from gnnlib.accel.graphed import GraphedStep
 
             return GraphedStep(run)
         return run

@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
+from gnnlib.accel.graphed import GraphedStep
 from gnnlib.train.config import TrainConfig, configure
 from gnnlib.train.experiment import run
-from gnnlib.train.graphed import GraphedStep
 from gnnlib.train.interrupt import Interrupted
 from gnnlib.train.predict import predict
 from gnnlib.train.progress import LiveProgress, PlainProgress, Progress, progress_on
