@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnnlib import accel, bench, data, loader, models, nn, sparse, train
+    from gnnlib import accel, bench, data, embed, loader, models, nn, sparse, train
     from gnnlib.accel import accelerate, decelerate
     from gnnlib.diagnose import doctor
     from gnnlib.sparse import as_csr, use_backend
@@ -27,6 +27,7 @@ __all__ = [
     "data",
     "decelerate",
     "doctor",
+    "embed",
     "loader",
     "models",
     "nn",
@@ -35,7 +36,7 @@ __all__ = [
     "use_backend",
 ]
 
-_PACKAGES = frozenset({"accel", "bench", "data", "loader", "models", "nn", "sparse", "train"})
+_PACKAGES = frozenset({"accel", "bench", "data", "embed", "loader", "models", "nn", "sparse", "train"})
 _OBJECTS = {
     "accelerate": "gnnlib.accel",
     "as_csr": "gnnlib.sparse",

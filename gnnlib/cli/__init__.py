@@ -14,7 +14,7 @@ import typer
 
 __all__ = ["main"]
 
-COMMANDS = ("train", "predict", "measure", "reproduce", "data", "bench", "doctor")
+COMMANDS = ("train", "predict", "measure", "reproduce", "data", "embed", "bench", "doctor")
 # What our own sentences come as. A bug of another kind keeps its traceback.
 TOLD = (ValueError, TypeError, OSError, ImportError, NotImplementedError, FloatingPointError)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from gnnlib.names import choose
 
-TASKS = ("node", "graph", "link", "hypergraph")
+TASKS = ("node", "graph", "link", "hypergraph", "embedding")
 
 _KEYS = ("name", "title", "task", "reader", "source", "licence", "split", "metric", "about", "folder", "base",
          "archive", "files", "counts", "options")  # fmt: skip
@@ -63,7 +63,7 @@ class Card:
     Args:
         name: the name that :func:`load` takes.
         title: one line for people.
-        task: ``"node"``, ``"graph"``, ``"link"`` or ``"hypergraph"``.
+        task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"`` or ``"embedding"``.
         reader: which reader opens the files.
         source: where the data comes from.
         licence: its licence, or ``"none stated"``.

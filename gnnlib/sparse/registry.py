@@ -59,11 +59,13 @@ OPS: dict[str, str] = {
     "sddmm": "sddmm",
     "segment_reduce": "segment_reduce",
     "segment_softmax": "segment_softmax",
+    "skipgram": "skipgram",
     "spgemm_pattern": "spgemm",
     "spgemm_sampled": "spgemm",
     "spgemm_values": "spgemm",
     "spmm": "spmm",
     "spmm_arg": "spmm_arg",
+    "walk_windows": "skipgram",
 }
 
 FLOATS = frozenset({torch.float32, torch.float64, torch.bfloat16, torch.float16})

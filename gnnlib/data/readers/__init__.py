@@ -13,7 +13,20 @@ from gnnlib.names import choose
 
 __all__ = ["reader_module", "READERS", "Source"]
 
-READERS = ("city", "digits", "links", "longrange", "npz", "ogb", "planetoid", "pyg", "sets", "social", "tu")
+READERS = (
+    "city",
+    "digits",
+    "embedding",
+    "links",
+    "longrange",
+    "npz",
+    "ogb",
+    "planetoid",
+    "pyg",
+    "sets",
+    "social",
+    "tu",
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+"""Node embeddings as scikit-learn estimators, and how good they are."""
+
+from gnnlib.embed.base import NodeEmbedding
+from gnnlib.embed.evaluate import classify_nodes, edge_features, known_k, predict_links, split_links
+from gnnlib.embed.factor import HOPE, GraRep, NetMF, ProNE, spectral_propagate
+from gnnlib.embed.fisher import FisherInformationEmbedding
+from gnnlib.embed.hyperbolic import HyperbolicMDS, SarkarEmbedding, distortion, poincare_distance
+from gnnlib.embed.line import LINE
+from gnnlib.embed.projection import FastRP, RandNE
+from gnnlib.embed.walk import DeepWalk, Node2Vec, Walklets
+
+__all__ = [
+    "classify_nodes",
+    "DeepWalk",
+    "distortion",
+    "edge_features",
+    "FastRP",
+    "FisherInformationEmbedding",
+    "GraRep",
+    "HOPE",
+    "HyperbolicMDS",
+    "known_k",
+    "LINE",
+    "NetMF",
+    "Node2Vec",
+    "NodeEmbedding",
+    "poincare_distance",
+    "predict_links",
+    "ProNE",
+    "RandNE",
+    "SarkarEmbedding",
+    "spectral_propagate",
+    "split_links",
+    "Walklets",
+]

@@ -1,0 +1,88 @@
+"""What all embedding estimators share: scikit-learn's habits around one method, ``_embed``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from gnnlib.embed.graph import as_graph
+from gnnlib.sparse import CSR
+
+__all__ = ["NodeEmbedding"]
+
+Progress = Callable[[str, int, int], None]
+
+
+class NodeEmbedding(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """Base of the node embeddings, estimators with scikit-learn's habits.
+
+    ``fit`` takes a graph: an ``edge_index`` (give ``num_nodes`` where the last nodes may have no edge), a
+    PyG ``Data``, a :class:`gnnlib.sparse.CSR`, a torch or scipy sparse matrix (row = target) or a networkx
+    graph.
+    After it, ``embedding_`` holds a row for each node in the graph's order, ``isolated_`` says which nodes
+    have no edge. ``progress``, an attribute and no parameter, is called with what is done, steps done and
+    their
+    number.
+    """
+
+    embedding_: NDArray[np.float32]
+    isolated_: NDArray[np.bool_]
+    n_features_in_: int
+    progress: Progress | None = None
+
+    def fit(self, graph: Any, y: object = None, *, num_nodes: int | None = None) -> Self:
+        """Embed the nodes of a graph; ``y`` is ignored."""
+        csr = as_graph(graph, num_nodes)
+        device = getattr(self, "device", "cpu")
+        csr = csr.to(device)
+        with torch.no_grad():
+            found = self._embed(csr)
+        self.embedding_ = found.float().cpu().contiguous().numpy()
+        self.isolated_ = ((csr.degree + csr.col_degree) == 0).cpu().numpy()
+        self.n_features_in_ = csr.num_rows
+        return self
+
+    def fit_transform(
+        self, graph: Any, y: object = None, *, num_nodes: int | None = None
+    ) -> NDArray[np.float32]:
+        """Embed the nodes of a graph and return ``embedding_``, float32 ``[N, dim]``."""
+        return self.fit(graph, y, num_nodes=num_nodes).embedding_
+
+    def transform(self, nodes: ArrayLike | None = None) -> NDArray[np.float32]:
+        """The rows of some nodes of the fitted graph, of all when none are named.
+
+        Raises: AttributeError before ``fit``; ValueError for a node that the graph did not have.
+        """
+        if not hasattr(self, "embedding_"):
+            raise AttributeError(f"{type(self).__name__}: not fitted yet; call fit(graph) first")
+        if nodes is None:
+            return self.embedding_
+        index = np.asarray(nodes)
+        if index.size and (index.min() < 0 or index.max() >= len(self.embedding_)):
+            raise ValueError(
+                f"{type(self).__name__}: nodes run from {index.min()} to {index.max()} but the fitted "
+                f"graph has "
+                f"{len(self.embedding_)}; fit the graph that has the new nodes"
+            )
+        found: NDArray[np.float32] = self.embedding_[index]
+        return found
+
+    def _embed(self, graph: CSR) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__}: _embed is for a subclass to write")
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(what, done, total)
+
+    def _at_least(self, **bounds: float) -> None:
+        """Refuse parameters below a bound."""
+        for name, low in bounds.items():
+            value = getattr(self, name)
+            if not value >= low:
+                raise ValueError(f"{type(self).__name__}: {name}={value}; expected {low:g} or more")

@@ -1,0 +1,168 @@
+"""FastRP and RandNE: random projections, propagated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gnnlib.embed.base import NodeEmbedding
+from gnnlib.embed.graph import out_degree, out_weight
+from gnnlib.sparse import CSR, random, spmm
+
+__all__ = ["FastRP", "RandNE"]
+
+#: Rows of the projection that are drawn at a time.
+_ROWS = 1 << 13
+
+
+def very_sparse(num_nodes: int, dim: int, s: float, seed: int, device: torch.device) -> Tensor:
+    """Entries +-sqrt(s) with probability 1 / (2 s) each, else 0, from a hash of seed, node and column.
+
+    Shapes: -> float32 ``[num_nodes, dim]``.
+    """
+    found = torch.empty(num_nodes, dim, device=device)
+    edge = round((1 << 24) / (2 * s))
+    for lo in range(0, num_nodes, _ROWS):
+        hi = min(lo + _ROWS, num_nodes)
+        streams = random.stream(random.as_seed(seed), torch.arange(lo, hi, device=device))
+        bits = random.low24(random.draw(streams[:, None], torch.arange(dim, device=device)))
+        found[lo:hi] = s**0.5 * ((bits < edge).float() - ((bits >= edge) & (bits < 2 * edge)).float())
+    return found
+
+
+class FastRP(NodeEmbedding):
+    r"""FastRP: powers of the transition matrix, seen through a very sparse random projection.
+
+    .. math:: N_1 = S L R, \quad N_k = S N_{k-1}, \quad Z = \sum_k \alpha_k \operatorname{norm}(N_k), \qquad
+        S = D^{-1} A, \quad L = \operatorname{diag}\big((d_j / 2m)^\beta\big)
+
+    Chen, Sultan, Tian, Chen and Skiena, FastRP, CIKM 2019, Alg. 1. An entry of R depends on seed, node and
+    column
+    alone. As in the authors' code rows of each term are scaled to length 1 and columns of the result
+    standardised;
+    both can be turned off.
+
+    Args:
+        dim: columns of the embedding.
+        weights: alpha_1, alpha_2, ...: one for each power.
+        beta: exponent of the degrees, usually in [-1, 0].
+        sparsity: s, at least 1: one entry in s of R is not 0.
+        normalize: scale the rows of each term to length 1.
+        standardize: give each column mean 0 and variance 1.
+        self_weight: weight of L R itself, a term that the paper does not have.
+        device: where to compute.
+        seed: of R.
+
+    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``.
+    Cost: a product of the adjacency with ``[N, dim]`` for each weight. Nodes without outgoing edges get
+    rows of
+        0 before standardising.
+    Raises: ValueError for no weights or a sparsity below 1.
+    """
+
+    def __init__(
+        self,
+        dim: int = 128,
+        weights: Sequence[float] = (0.0, 0.0, 1.0, 6.67),
+        *,
+        beta: float = -0.64,
+        sparsity: float = 3.0,
+        normalize: bool = True,
+        standardize: bool = True,
+        self_weight: float = 0.0,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        self.dim = dim
+        self.weights = weights
+        self.beta = beta
+        self.sparsity = sparsity
+        self.normalize = normalize
+        self.standardize = standardize
+        self.self_weight = self_weight
+        self.device = device
+        self.seed = seed
+
+    def _embed(self, graph: CSR) -> Tensor:
+        self._at_least(dim=1, sparsity=1)
+        if len(self.weights) == 0:
+            raise ValueError(
+                "FastRP: weights is empty; give one weight for each power, as in (0, 0, 1, 6.67)"
+            )
+        out, _ = out_weight(graph)
+        degree = out_degree(graph)
+        positive = degree > 0
+        scale = torch.where(positive, (degree / degree.sum().clamp(min=1e-300)) ** self.beta, 0.0)
+        inverse = torch.where(positive, 1 / degree, 0.0).float()
+        weight = None if graph.value is None else graph.value.float()
+        term = very_sparse(graph.num_rows, self.dim, self.sparsity, self.seed, graph.device)
+        term *= scale.float()[:, None]
+        result = self.self_weight * self._norm(term) if self.self_weight else torch.zeros_like(term)
+        for k, alpha in enumerate(self.weights):
+            term = spmm(out, term, weight, row_scale=inverse)
+            if alpha:
+                result.add_(self._norm(term), alpha=alpha)
+            self._tell("propagating", k + 1, len(self.weights))
+        if self.standardize:
+            result -= result.mean(0)
+            deviation = result.std(0, correction=0)
+            result /= torch.where(deviation > 0, deviation, 1.0)
+        return result
+
+    def _norm(self, term: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(term, dim=1) if self.normalize else term
+
+
+class RandNE(NodeEmbedding):
+    r"""RandNE: powers of the adjacency, seen through an orthogonal Gaussian projection.
+
+    .. math:: U_0 = Q, \quad U_k = A U_{k-1}, \quad Z = \sum_{k \ge 0} \alpha_k U_k
+
+    Zhang, Cui, Li, Wang and Zhu, Billion-Scale Network Embedding with Iterative Random Projection, ICDM
+    2018, Alg. 1.
+
+    Args:
+        dim: columns of the embedding, at most the number of nodes.
+        weights: alpha_0, alpha_1, ...
+        device: where to compute.
+        seed: of the projection.
+
+    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``.
+    Cost: a product of the adjacency with ``[N, dim]`` for each weight past the first, and O(N dim^2).
+    Raises: ValueError for no weights, or more columns than nodes.
+    """
+
+    def __init__(
+        self,
+        dim: int = 128,
+        weights: Sequence[float] = (1.0, 100.0, 10_000.0, 100_000.0),
+        *,
+        device: str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        self.dim = dim
+        self.weights = weights
+        self.device = device
+        self.seed = seed
+
+    def _embed(self, graph: CSR) -> Tensor:
+        self._at_least(dim=1)
+        if len(self.weights) == 0:
+            raise ValueError("RandNE: weights is empty; give one weight for each power from 0 on")
+        if self.dim > graph.num_rows:
+            raise ValueError(
+                f"RandNE: dim={self.dim} but the graph has {graph.num_rows} nodes; choose fewer columns"
+            )
+        draw = torch.Generator().manual_seed(random.as_seed(self.seed))
+        gauss = torch.randn(graph.num_rows, self.dim, generator=draw)
+        term = torch.linalg.qr(gauss)[0].to(graph.device)
+        out, _ = out_weight(graph)
+        weight = None if graph.value is None else graph.value.float()
+        result: Tensor = self.weights[0] * term
+        for k, alpha in enumerate(self.weights[1:], 1):
+            term = spmm(out, term, weight)
+            result.add_(term, alpha=alpha)
+            self._tell("propagating", k, len(self.weights) - 1)
+        return result

@@ -1,0 +1,77 @@
+"""Skip-gram with negative sampling: pairs of a window, and blocks of gradient steps on two tables."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gnnlib.sparse.registry import dispatch
+
+__all__ = ["skipgram", "UNIT", "walk_windows"]
+
+#: Columns of the tables come in multiples of this.
+UNIT = 16
+#: Scores beyond count as certain, as in word2vec.
+SATURATED = 6.0
+
+
+def walk_windows(
+    walks: Tensor, window: int, seed: int, first: int = 0, offset: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The contexts of every node of every walk.
+
+    The half width of each window is drawn from 1 to ``window``, as in word2vec; with an ``offset`` there
+    are only
+    the nodes exactly so far before and after.
+
+    Args:
+        walks: padded at the end with -1.
+        window: largest half width.
+        seed: of the widths.
+        first: number of the first walk, so that walks may come in parts.
+        offset: 0, or the one distance of contexts.
+
+    Shapes: walks ``[S, L]`` -> offsets int64 ``[P + 1]``, contexts ``[M]`` and centres ``[P]``, where P
+    counts
+        the nodes of all walks.
+    Cost: O(P window).
+    """
+    ptr, context, centre = dispatch("walk_windows", walks, window, seed, first, offset)
+    return ptr, context, centre
+
+
+def skipgram(
+    table: Tensor,
+    other: Tensor,
+    ptr: Tensor,
+    context: Tensor,
+    out: Tensor,
+    lr: float,
+    floor: float,
+    done: float,
+    total: float,
+    block: int,
+) -> None:
+    r"""Gradient steps of skip-gram with negative sampling, in place.
+
+    .. math:: \max \sum_{u \in \text{context}(i)} \log \sigma(w_u \cdot c_{v_0})
+        + \sum_{k \ge 1} \log \sigma(- w_u \cdot c_{v_k})
+
+    A centre's negatives are shared by its contexts (Ji et al., Parallelizing Word2Vec in Shared and
+    Distributed
+    Memory, 2016), so its step is a small matrix product. The centres of a block all see the tables as they
+    were
+    at its start; what they add is summed in their order, so the result does not depend on threads.
+
+    Args:
+        table: w, of contexts; changed in place.
+        other: c, of centres; changed in place. It may be ``table`` itself.
+        ptr, context: contexts of each centre, in compressed rows.
+        out: the centre and its negatives; -1 stands for none.
+        lr, floor, done, total: the rate of a block is lr (1 - done / total), but not under the floor, with
+            ``done`` centres before the first of this call.
+        block: centres of a block.
+
+    Shapes: tables float32 ``[N, D]`` with D a multiple of ``UNIT``, out int32 ``[P, K + 1]``.
+    Cost: O(M K D); memory of two more tables.
+    """
+    dispatch("skipgram", table, other, ptr, context, out, lr, floor, done, total, block)

@@ -1,0 +1,69 @@
+"""``gnnlib embed`` as it is typed, its files, and the datasets of the literature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnnlib import data
+from gnnlib.cli import main
+
+QUICK = ("--set", "dim=16", "--set", "num_walks=2", "--set", "walk_length=10", "--set", "window=2")
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in ("embed", *arguments)])
+    return int(ended.value.code or 0)
+
+
+def test_files_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    npy, csv, txt, png = (tmp_path / f"z.{form}" for form in ("npy", "csv", "txt", "png"))
+    assert run("node2vec", "karate", "--out", npy, "--picture", png, *QUICK) == 0
+    assert run("node2vec", "karate", "--out", csv, *QUICK) == 0
+    assert run("node2vec", "karate", "--out", txt, *QUICK) == 0
+    z = np.load(npy)
+    assert z.shape == (34, 16)
+    assert np.array_equal(np.loadtxt(csv, delimiter=",", dtype=np.float32), z)
+    lines = txt.read_text().splitlines()
+    assert lines[0] == "34 16"
+    assert lines[4].split()[0] == "3"
+    assert np.allclose([float(v) for v in lines[4].split()[1:]], z[3])
+    assert png.read_bytes()[:4] == b"\x89PNG"
+    assert "34 nodes, 16 columns" in capsys.readouterr().out
+
+
+def test_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("netmf", "karate", "--evaluate", "--links", "--shuffles", 2, "--set", "dim=8") == 0
+    shown = capsys.readouterr().out
+    assert "micro" in shown
+    assert "hadamard" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("node2vek", "karate", "--evaluate"), "did you mean 'node2vec'"),
+        (("node2vec", "karate"), "nothing would be kept"),
+        (("node2vec", "karate", "--evaluate", "--set", "dimm=3"), "did you mean 'dim'"),
+        (("node2vec", "karate", "--out", "z.np"), "did you mean '.npy'"),
+    ],
+)
+def test_bad_calls_end_with_one_line(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", data.names("embedding"))
+def test_datasets_of_the_literature(name: str, data_root: Path) -> None:
+    loaded = data.load(name, data_root)  # held against the counts of its card
+    assert loaded.task == "embedding"
+    graph = loaded.dataset[0]
+    if name == "blogcatalog":
+        assert graph.y.shape == (10312, 39)
+        assert int(graph.y.sum(1).min()) == 1
+    assert (loaded.num_outputs > 0) == ("y" in graph)

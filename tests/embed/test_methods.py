@@ -1,0 +1,208 @@
+"""The estimators: scikit-learn's habits, and each method against its formula in dense float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from sklearn.base import clone
+from torch_geometric.data import Data
+
+from gnnlib import as_csr
+from gnnlib.embed import HOPE, LINE, DeepWalk, FastRP, GraRep, NetMF, Node2Vec, ProNE, RandNE, Walklets
+from gnnlib.embed.factor import spectral_propagate
+from gnnlib.embed.projection import very_sparse
+
+KARATE = networkx.karate_club_graph()
+SMALL: dict[str, Any] = {
+    "deepwalk": DeepWalk(16, num_walks=4, walk_length=10, window=3),
+    "node2vec": Node2Vec(10, p=0.5, q=2.0, num_walks=4, walk_length=10, window=3),
+    "walklets": Walklets(16, num_walks=4, walk_length=10, window=2),
+    "line": LINE(8, samples=4000),
+    "fastrp": FastRP(32),
+    "randne": RandNE(8),
+    "netmf": NetMF(8, window=3),
+    "grarep": GraRep(8, steps=2),
+    "hope": HOPE(8),
+    "prone": ProNE(8),
+}
+
+
+def edges(graph: networkx.Graph, num_nodes: int) -> torch.Tensor:
+    pairs = torch.tensor([(a, b) for a, b in graph.edges]).t()
+    return torch.cat([pairs, pairs.flip(0)], dim=1)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_habits_of_scikit_learn(name: str) -> None:
+    method = SMALL[name]
+    other = clone(method)
+    assert other.get_params() == method.get_params()
+    embedding = other.fit_transform(KARATE)
+    assert embedding.dtype == np.float32
+    assert embedding.shape[0] == 34
+    assert np.isfinite(embedding).all()
+    assert other.embedding_ is embedding
+    assert not other.isolated_.any()
+    assert np.array_equal(other.transform([3, 1]), embedding[[3, 1]])
+    with pytest.raises(ValueError, match="nodes run from 0 to 34 but the fitted graph has 34"):
+        other.transform([0, 34])
+    with pytest.raises(AttributeError, match="not fitted yet"):
+        clone(method).transform()
+    assert np.array_equal(clone(method).fit_transform(KARATE), embedding)
+    if name not in ("netmf", "grarep", "hope", "prone"):  # those draw a sketch alone
+        assert not np.allclose(clone(method).set_params(seed=1).fit_transform(KARATE), embedding)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_every_form_of_a_graph_gives_the_same_bits(name: str) -> None:
+    plain = networkx.Graph(KARATE.edges)
+    plain = networkx.relabel_nodes(plain, {})
+    index = edges(KARATE, 34)
+    adj = as_csr(index, 34)
+    matrix = scipy.sparse.csr_matrix((np.ones(index.shape[1]), index.numpy()), shape=(34, 34))
+    ordered = networkx.Graph()
+    ordered.add_nodes_from(range(34))
+    ordered.add_edges_from(plain.edges)
+    forms = [index, adj, matrix, Data(edge_index=index, num_nodes=34), ordered]
+    found = [clone(SMALL[name]).fit_transform(form) for form in forms]
+    for other in found[1:]:
+        assert np.allclose(other, found[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_isolated_nodes(name: str) -> None:
+    embedding = clone(SMALL[name]).fit(edges(KARATE, 34), num_nodes=36)
+    assert embedding.isolated_.tolist() == [False] * 34 + [True] * 2
+    assert np.isfinite(embedding.embedding_).all()
+    assert embedding.embedding_.shape[0] == 36
+
+
+@pytest.mark.parametrize("method", [SMALL["node2vec"], SMALL["line"]], ids=["node2vec", "line"])
+def test_threads_give_the_same_bits(method: Any) -> None:
+    threads, found = torch.get_num_threads(), []
+    graph = networkx.barabasi_albert_graph(300, 4, seed=0)
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(clone(method).set_params(dim=64).fit_transform(graph))
+    finally:
+        torch.set_num_threads(threads)
+    assert np.array_equal(*found)
+
+
+def test_two_cliques_come_apart() -> None:
+    graph = networkx.barbell_graph(12, 0)
+    for method in (
+        DeepWalk(32, num_walks=60, walk_length=20, window=4, lr=0.1),
+        LINE(32, "both", samples=200_000),
+    ):
+        z = method.fit_transform(graph)
+        z /= np.linalg.norm(z, axis=1, keepdims=True)
+        cosine = z @ z.T
+        for i in range(24):
+            own = np.arange(24) // 12 == i // 12
+            inside = cosine[i, own & (np.arange(24) != i)].mean()
+            assert inside > cosine[i, ~own].mean()
+
+
+def dense(weighted: bool = False) -> tuple[torch.Tensor, torch.Tensor | None, np.ndarray]:
+    index = edges(KARATE, 34)
+    weight = torch.rand(78).repeat(2) + 0.5 if weighted else None
+    a = np.zeros((34, 34))
+    np.add.at(a, tuple(index.numpy()), 1.0 if weight is None else weight.double().numpy())
+    return index, weight, a
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_fastrp_equals_its_formula(weighted: bool, normalize: bool) -> None:
+    index, weight, a = dense(weighted)
+    graph = Data(edge_index=index, edge_weight=weight, num_nodes=34)
+    method = FastRP(24, (0.0, 1.0, 2.5), beta=-0.4, normalize=normalize, standardize=False, seed=3)
+    degree = a.sum(1)
+    term = (degree / degree.sum())[:, None] ** -0.4 * very_sparse(
+        34, 24, 3.0, 3, torch.device("cpu")
+    ).double().numpy()
+    wanted = 0
+    for alpha in (0.0, 1.0, 2.5):
+        term = a / degree[:, None] @ term
+        wanted = wanted + alpha * (term / np.linalg.norm(term, axis=1, keepdims=True) if normalize else term)
+    assert np.allclose(method.fit_transform(graph), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_projection_has_its_moments() -> None:
+    r = very_sparse(9000, 64, 3.0, 0, torch.device("cpu"))
+    assert abs(float(r.mean())) < 0.01
+    assert abs(float(r.var()) - 1) < 0.01
+    assert abs(float((r == 0).float().mean()) - 2 / 3) < 0.005
+    assert torch.equal(r[:50], very_sparse(50, 64, 3.0, 0, torch.device("cpu")))
+
+
+def test_netmf_equals_its_symmetric_form() -> None:
+    index, _, a = dense()
+    degree, total = a.sum(1), np.zeros_like(a)
+    normal = a / np.sqrt(degree[:, None] * degree)
+    for t in range(1, 6):
+        total += np.linalg.matrix_power(normal, t)
+    total = degree.sum() / 5 * total / np.sqrt(degree[:, None] * degree)
+    matrix = NetMF(8, window=5).matrix(as_csr(index, 34))
+    assert np.allclose(matrix, np.log(np.maximum(total, 1)), atol=1e-4)
+    z = NetMF(8, window=5).fit_transform(index)
+    s = np.linalg.svd(matrix.double().numpy(), compute_uv=False)[:8]
+    assert np.allclose((z.astype(float) ** 2).sum(0), s, rtol=1e-3)  # columns of U sqrt(S)
+
+
+def test_hope_products_approach_the_katz_proximities() -> None:
+    index = torch.cat([edges(KARATE, 34)[:, :120], torch.tensor([[0, 3], [33, 30]])], dim=1)  # directed
+    a = np.zeros((34, 34))
+    np.add.at(a, tuple(index.numpy()), 1.0)
+    beta = 0.05
+    katz = np.linalg.inv(np.eye(34) - beta * a) @ (beta * a)
+    z = HOPE(64, beta=beta).fit_transform(index, num_nodes=34)
+    u, s, vt = np.linalg.svd(katz)
+    assert np.allclose(z[:, :32] @ z[:, 32:].T, u[:, :32] * s[:32] @ vt[:32], atol=1e-4)
+    with pytest.raises(ValueError, match="HOPE: beta=9 but the series needs less than"):
+        HOPE(8, beta=9.0).fit(index, num_nodes=34)
+
+
+def test_the_filter_of_prone_is_its_chebyshev_sum() -> None:
+    from scipy.special import iv
+
+    index, _, a = dense()
+    r = torch.randn(34, 6)
+    walk = (a + np.eye(34)) / (a.sum(1) + 1)[:, None]
+    m = np.eye(34) - walk - 0.1 * np.eye(34)
+    terms = [np.eye(34), 0.5 * m @ m - np.eye(34)]
+    for _ in range(8):
+        terms.append(m @ m @ terms[-1] - 2 * terms[-1] - terms[-2])
+    conv = iv(0, 0.5) * terms[0] - 2 * iv(1, 0.5) * terms[1]
+    conv = conv + sum((-1) ** i * 2 * iv(i, 0.5) * terms[i] for i in range(2, 10))
+    filtered = (a + np.eye(34)) @ (r.double().numpy() - conv @ r.double().numpy())
+    u, s, _ = np.linalg.svd(filtered, full_matrices=False)
+    wanted = u * np.sqrt(s)
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    found = spectral_propagate(r, as_csr(index, 34)).double().numpy()
+    assert np.allclose(np.abs(found), np.abs(wanted), atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Node2Vec(0), "Node2Vec: dim=0; expected 1 or more"),
+        (Node2Vec(4, p=0), "p=0.0; expected a number above 0|p=0; expected a number above 0"),
+        (Walklets(9, window=2), "Walklets: dim=9 is not divisible by window=2"),
+        (LINE(4, 1), "LINE: order 1 is undefined on a directed graph"),
+        (FastRP(4, ()), "FastRP: weights is empty"),
+        (RandNE(99), "RandNE: dim=99 but the graph has 3 nodes"),
+        (HOPE(3), "HOPE: dim=3 is odd"),
+        (GraRep(9, steps=2), "GraRep: dim=9 is not divisible by steps=2"),
+    ],
+)
+def test_bad_parameters_are_told(method: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        method.fit(torch.tensor([[0, 1], [1, 2]]))

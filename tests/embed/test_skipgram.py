@@ -1,0 +1,112 @@
+"""Skip-gram: one step against the formulas in float64, both backends, any number of threads."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gnnlib.sparse import use_backend
+from gnnlib.sparse.native.launch import SMALL
+from gnnlib.sparse.ops.skipgram import skipgram, walk_windows
+
+
+def naive(table: Tensor, other: Tensor, ptr: Tensor, context: Tensor, out: Tensor, rate: float) -> None:
+    """A block, pair by pair: all see the tables as they were; in place."""
+    w, c = table.clone(), other.clone()
+    for i, targets in enumerate(out.tolist()):
+        for u in context[ptr[i] : ptr[i + 1]].tolist():
+            for k, v in enumerate(targets):
+                if v < 0:
+                    continue
+                f = float(w[u] @ c[v])
+                s = 1.0 if f > 6 else 0.0 if f < -6 else 1 / (1 + math.exp(-f))
+                a = rate * ((k == 0) - s)
+                table[u] += a * c[v]
+                other[v] += a * w[u]
+
+
+def problem(width: int = 48, scale: float = 0.4) -> tuple[Tensor, ...]:
+    walks = torch.randint(0, 30, (8, 11)).int()
+    walks[3, 5:] = -1
+    ptr, context, centre = walk_windows(walks, 4, seed=7)
+    out = torch.randint(0, 30, (centre.numel(), 6)).int()
+    out[:, 0] = centre
+    out[:, 1:][out[:, 1:] == centre[:, None]] = -1
+    table, other = scale * torch.randn(30, width), scale * torch.randn(30, width)
+    return table, other, ptr, context, out
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("width", [16, 48, 80])
+@pytest.mark.parametrize("same", [False, True], ids=["two-tables", "one-table"])
+def test_blocks_equal_the_formulas(backend: str, width: int, same: bool) -> None:
+    table, other, ptr, context, out = problem(width, scale=1.0)  # some scores are beyond 6
+    other = table if same else other
+    wide = table.double()
+    wide_other = wide if same else other.double()
+    block, size = 5, out.shape[0]
+    for start in range(0, size, block):
+        stop = min(start + block, size)
+        rate = max(0.1 * (1 - (3 + start) / 90), 0.05)
+        part = ptr[start : stop + 1] - ptr[start]
+        naive(wide, wide_other, part, context[ptr[start] : ptr[stop]], out[start:stop], rate)
+    with use_backend(backend):
+        skipgram(table, other, ptr, context, out, 0.1, 0.05, 3, 90, block)
+    assert float((table - wide).abs().max()) < 2e-4  # some ninety steps of vectors of length 9, in float32
+    assert float((other - wide_other).abs().max()) < 2e-4
+
+
+def test_a_step_follows_the_gradient() -> None:
+    table, other, ptr, context, out = problem(scale=0.2)
+    w, c = table.double().requires_grad_(), other.double().requires_grad_()
+    value = torch.zeros((), dtype=torch.float64)
+    for i in range(out.shape[0]):
+        for u in context[ptr[i] : ptr[i + 1]].long():
+            for k, v in enumerate(out[i].tolist()):
+                if v >= 0:
+                    value = value + torch.nn.functional.logsigmoid((1 if k == 0 else -1) * (w[u] @ c[v]))
+    value.backward()
+    before = table.clone(), other.clone()
+    skipgram(table, other, ptr, context, out, 0.01, 0.01, 0, 1e9, 10**6)
+    assert torch.allclose(table - before[0], 0.01 * w.grad.float(), atol=2e-5)
+    assert torch.allclose(other - before[1], 0.01 * c.grad.float(), atol=2e-5)
+
+
+def test_threads_give_the_same_bits() -> None:
+    found = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.manual_seed(0)
+            torch.set_num_threads(count)
+            table, other, ptr, context, out = problem(144)
+            assert out.shape[1] * context.numel() * 144 > SMALL
+            skipgram(table, other, ptr, context, out, 0.1, 0.01, 0, 1000, 17)
+            found.append((table, other))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_windows(backend: str) -> None:
+    walks = torch.tensor([[0, 1, 2, 3, 4, 5], [6, 7, -1, -1, -1, -1], [8, -1, -1, -1, -1, -1]]).int()
+    with use_backend(backend):
+        ptr, context, centre = walk_windows(walks, 3, seed=1, offset=2)
+        assert centre.tolist() == list(range(9))
+        assert context.tolist() == [2, 3, 0, 4, 1, 5, 2, 3]
+        assert ptr.diff().tolist() == [1, 1, 2, 2, 1, 1, 0, 0, 0]
+        many = torch.arange(40).repeat(500, 1).int()
+        ptr, context, centre = walk_windows(many, 3, seed=2)
+        half = (context - torch.repeat_interleave(centre, ptr.diff())).abs()
+        assert int(half.max()) == 3
+        inner = (centre > 3) & (centre < 36)
+        size = ptr.diff()[inner] // 2
+        assert np.allclose(size.bincount(minlength=4)[1:] / size.numel(), 1 / 3, atol=0.02)
+        parts = [walk_windows(many[a:b], 3, seed=2, first=a)[1] for a, b in ((0, 100), (100, 500))]
+        assert torch.equal(context, torch.cat(parts))
