@@ -31,3 +31,8 @@ def skip_unwritten(case: Case) -> None:
     """Skip a case whose op has no GPU kernel."""
     if "gpu" not in {k.backend for k in registry.load(case.op)}:
         pytest.skip(f"no gpu kernel is written for {case.op} yet")
+
+
+def moved(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """The tensors by name, on ``device``."""
+    return {name: t.to(device) for name, t in tensors.items()}
