@@ -97,7 +97,7 @@ def _targets_bwd_kernel(
             if KIND == "dot":
                 found += FACTOR * d * z
             else:
-                own = d * w * slope(z, FACTOR, ACC)
+                own = tl.where(live, d * w * slope(z, FACTOR, ACC), 0.0)
                 found += own
                 for c in range(CHANNELS):
                     by = tl.load(
@@ -155,7 +155,7 @@ def _sources_bwd_kernel(
                 z = combine(
                     a, b, w, edge, edge_map, slot, live, head, inner, KIND, HEADS, INNER, CHANNELS, ACC
                 )
-                to_value += d * w * slope(z, FACTOR, ACC)
+                to_value += tl.where(live, d * w * slope(z, FACTOR, ACC), 0.0)
     _store(d_value, d_value_part, to_value, place, num_cols, head * DEPTH + column, HEADS * DEPTH, inside)
     if KIND != "gatv2":
         offset = head * INNER + inner

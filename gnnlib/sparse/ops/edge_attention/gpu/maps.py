@@ -48,7 +48,7 @@ def _maps_bwd_kernel(
         own += tl.sum(d * leaky(z, FACTOR), axis=0)[None, :, :]
         for c in range(CHANNELS):
             amount = tl.load(edge + slot * CHANNELS + c, mask=live, other=0).to(ACC)
-            part = tl.sum(amount * d * w * slope(z, FACTOR, ACC), axis=0)[None, :, :]
+            part = tl.sum(tl.where(live, amount * d * w * slope(z, FACTOR, ACC), 0.0), axis=0)[None, :, :]
             at = d_map + (share * CHANNELS + c) * (HEADS * INNER) + head * INNER + column
             tl.store(at, tl.load(at, mask=inside, other=0) + part, mask=inside)
     tl.store(d_att + share * (HEADS * INNER) + head * INNER + column, own, mask=inside)
