@@ -16,7 +16,7 @@ from tests.data.test_places import snapshot
 
 ON_DISK = """actor chameleon-filtered chameleon-filtered-directed citeseer citeseer-links cora cora-links
 cornell enzymes enzymes-attributes huangpu imdb-binary minesweeper mutag nci1 ogbg-molbace ogbg-molesol
-ogbg-molfreesolv ogbl-ddi proteins ptc-mr squirrel-filtered squirrel-filtered-directed
+ogbg-molfreesolv ogbl-ddi peptides-func proteins ptc-mr squirrel-filtered squirrel-filtered-directed
 texas wisconsin""".split()  # noqa: SIM905
 
 

@@ -19,6 +19,7 @@ READERS = (
     "embedding",
     "links",
     "longrange",
+    "lrgb",
     "npz",
     "ogb",
     "planetoid",
