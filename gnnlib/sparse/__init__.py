@@ -7,6 +7,7 @@ from gnnlib.sparse.ops.edge_attention import edge_attention
 from gnnlib.sparse.ops.edge_matching import edge_matching
 from gnnlib.sparse.ops.edge_relu_sum import edge_relu_sum
 from gnnlib.sparse.ops.fps import fps
+from gnnlib.sparse.ops.enumerate_paths import Paths, enumerate_paths
 from gnnlib.sparse.ops.gated_sum import gated_sum
 from gnnlib.sparse.ops.independent_set import independent_set
 from gnnlib.sparse.ops.multi_reduce import multi_reduce
@@ -36,12 +37,14 @@ __all__ = [
     "edge_matching",
     "edge_relu_sum",
     "fps",
+    "enumerate_paths",
     "gated_sum",
     "HeteroSample",
     "independent_set",
     "knn",
     "knn_graph",
     "multi_reduce",
+    "Paths",
     "propagate",
     "radius",
     "radius_graph",

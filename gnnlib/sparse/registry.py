@@ -45,6 +45,7 @@ OPS: dict[str, str] = {
     "multi_reduce_grad": "multi_reduce_grad",
     "edge_attention": "edge_attention",
     "edge_attention_grad": "edge_attention",
+    "enumerate_paths": "enumerate_paths",
     "edge_matching": "edge_matching",
     "fps": "fps",
     "gated_sum": "gated_sum",

@@ -18,6 +18,7 @@ from gnnlib.sparse import (
     edge_attention,
     edge_matching,
     edge_relu_sum,
+    enumerate_paths,
     fps,
     gated_sum,
     independent_set,
@@ -35,6 +36,7 @@ from gnnlib.sparse import (
     spmm,
 )
 from gnnlib.sparse.ops.edge_attention import Score
+from gnnlib.sparse.ops.enumerate_paths import PathKind
 from gnnlib.sparse.ops.multi_reduce import Moment
 from gnnlib.sparse.ops.sddmm import EdgeOp
 from gnnlib.sparse.ops.spmm import Reduce
@@ -75,6 +77,10 @@ def _sample(adj: CSR, when: torch.dtype | None) -> Tensor:
         return sample_neighbors(adj, seeds, [1], subgraph="induced").node
     time = torch.arange(_NODES).to(when)
     return sample_neighbors(adj, seeds, [1], disjoint=True, node_time=time, subgraph="induced").node
+
+
+def _listed(adj: CSR, kind: PathKind) -> Tensor:
+    return enumerate_paths(adj, 2, kind).indptr[0]
 
 
 def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
@@ -131,6 +137,8 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     points = torch.rand(_NODES, _WIDTH, generator=draw)
     yield "fps", partial(fps, points, random_start=False)
     yield "sample_budget", lambda: sample_budget({kind: adj}, seeds, [2], num_nodes=sizes).node[""]
+    for which in ("shortest", "simple"):
+        yield "enumerate_paths", partial(_listed, adj, which)
     yield "common_neighbors", lambda: common_neighbors(adj, edge_index).indptr
     for w in (None, torch.rand(_EDGES, generator=draw)):
         yield "random_walk", partial(random_walk, adj, torch.arange(_NODES), 4, p=0.5, weight=w)

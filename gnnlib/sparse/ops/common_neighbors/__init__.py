@@ -36,8 +36,7 @@ def common_neighbors(adj: Adj, pairs: Tensor) -> CSR:
     """
     csr = as_csr(adj)
     _check(csr, pairs)
-    rows = csr.derive("sorted_rows", _sorted)
-    indptr, indices = _common(*rows.arrays, pairs.to(torch.int64), csr.num_cols)
+    indptr, indices = _common(*sorted_rows(csr).arrays, pairs.to(torch.int64), csr.num_cols)
     return CSR.trusted(indptr, indices, csr.num_cols)
 
 
@@ -65,8 +64,12 @@ def _check(adj: CSR, pairs: Tensor) -> None:
             )
 
 
+def sorted_rows(adj: CSR) -> CSR:
+    """The structure with sorted and unique columns in each row, kept with the graph."""
+    return adj.derive("sorted_rows", _sorted)
+
+
 def _sorted(adj: CSR) -> CSR:
-    """The structure with sorted and unique columns in each row."""
     indptr, indices = _sorted_rows(*adj.arrays, adj.num_cols)
     return CSR.trusted(indptr, indices, adj.num_cols)
 
