@@ -1,11 +1,13 @@
 """What a trained model does, as numbers: how far it looks, how it smooths, how it generalises."""
 
+from gnnlib.measure.expressivity import count_classes, path_classes, wl_classes
 from gnnlib.measure.gap import GapCurve, generalisation_gap
 from gnnlib.measure.influence import InfluenceByHop, influence
 from gnnlib.measure.smoothing import LayerEnergy, dirichlet_energy, smoothing
 from gnnlib.measure.squashing import effective_resistance, sensitivity
 
 __all__ = [
+    "count_classes",
     "dirichlet_energy",
     "effective_resistance",
     "GapCurve",
@@ -13,6 +15,8 @@ __all__ = [
     "influence",
     "InfluenceByHop",
     "LayerEnergy",
+    "path_classes",
     "sensitivity",
     "smoothing",
+    "wl_classes",
 ]

@@ -86,6 +86,7 @@ from gnnlib.nn.fingerprint import NeuralFingerprint
 from gnnlib.nn.jk import JumpingKnowledge
 from gnnlib.nn.linear import Linear
 from gnnlib.nn.mlp import MLP
+from gnnlib.nn.path import PathCNN, PathConv, PathGRU, PathLSTM, PathNN, PathSum, PathTransformer
 from gnnlib.nn.pool import (
     ASAPooling,
     DiffPool,
@@ -176,6 +177,13 @@ __all__ = [
     "NeuralFingerprint",
     "NNConv",
     "NSDConv",
+    "PathCNN",
+    "PathConv",
+    "PathGRU",
+    "PathLSTM",
+    "PathNN",
+    "PathSum",
+    "PathTransformer",
     "PNAConv",
     "Pooling",
     "PowerMeanAggregation",

@@ -6,8 +6,8 @@ from gnnlib.sparse.ops.common_neighbors import common_neighbors
 from gnnlib.sparse.ops.edge_attention import edge_attention
 from gnnlib.sparse.ops.edge_matching import edge_matching
 from gnnlib.sparse.ops.edge_relu_sum import edge_relu_sum
-from gnnlib.sparse.ops.fps import fps
 from gnnlib.sparse.ops.enumerate_paths import Paths, enumerate_paths
+from gnnlib.sparse.ops.fps import fps
 from gnnlib.sparse.ops.gated_sum import gated_sum
 from gnnlib.sparse.ops.independent_set import independent_set
 from gnnlib.sparse.ops.multi_reduce import multi_reduce

@@ -52,6 +52,13 @@ from gnnlib.nn import (
     NeuralFingerprint,
     NNConv,
     NSDConv,
+    PathCNN,
+    PathConv,
+    PathGRU,
+    PathLSTM,
+    PathNN,
+    PathSum,
+    PathTransformer,
     PNAConv,
     ResGatedGraphConv,
     RGCNConv,
@@ -64,6 +71,7 @@ from gnnlib.nn import (
     TAGConv,
     TransformerConv,
 )
+from gnnlib.sparse import as_csr, enumerate_paths
 
 F_IN, F_OUT = 7, 5
 
@@ -125,6 +133,24 @@ def on_single_nodes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 
 def on_hyperedges(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     out: Tensor = layer(x, edge_index)  # the targets are hyperedges, of which every node number may be one
+    return out
+
+
+def on_sequences(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    node = torch.arange(x.shape[0])
+    out: Tensor = layer([(x, torch.stack([node, node, node], 1))])
+    return out
+
+
+def on_paths(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    paths = enumerate_paths(as_csr(edge_index, x.shape[0]), 2, "simple")
+    out: Tensor = layer(x, paths.nodes[1])
+    return out
+
+
+def on_edges_too(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    """A network whose base is no convolution."""
+    out: Tensor = layer(x, edge_index)
     return out
 
 
@@ -263,6 +289,13 @@ CASES = [
     ),
     Case("NNConv", lambda: NNConv(F_IN, F_OUT, _edge_network()), run=on_edge_attr),
     Case("NSDConv", lambda: NSDConv(F_IN, F_IN), out=F_IN),
+    Case("PathCNN", lambda: PathCNN(F_IN, F_OUT), run=on_sequences),
+    Case("PathConv", lambda: PathConv(PathLSTM(F_IN, F_IN)), out=F_IN, run=on_paths),
+    Case("PathGRU", lambda: PathGRU(F_IN, F_OUT), run=on_sequences),
+    Case("PathLSTM", lambda: PathLSTM(F_IN, F_OUT), run=on_sequences),
+    Case("PathNN", lambda: PathNN(F_IN, 6, F_OUT, 2, "ap", distance=True, act="tanh"), run=on_edges_too),
+    Case("PathSum", lambda: PathSum(F_IN, F_OUT), run=on_sequences),
+    Case("PathTransformer", lambda: PathTransformer(F_IN, 6, heads=2), out=6, run=on_sequences),
     Case("PNAConv", lambda: pna(F_IN, F_OUT)),
     Case(
         "ResGatedGraphConv",

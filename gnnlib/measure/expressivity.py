@@ -1,0 +1,143 @@
+"""What a method can tell apart: colours, in which every sum and network is an injective function."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnlib.sparse import as_csr, enumerate_paths
+from gnnlib.sparse.convert import Adj
+from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.ops.enumerate_paths import PathKind
+
+__all__ = ["count_classes", "path_classes", "wl_classes"]
+
+
+class _Hash:
+    """Random numbers for colours, whose sum over a multiset stands for it.
+
+    Equal multisets have equal sums; different ones have them with a chance of about 2^-128 a pair.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def drawn(self, count: int) -> Tensor:
+        """Two numbers of 64 bits for each colour, ``[C, 2]``."""
+        return torch.randint(-(2**63), 2**63 - 1, (count, 2), generator=self.generator)
+
+    def of_sets(self, colour: Tensor, owner: Tensor, count: int) -> Tensor:
+        """Sums of the numbers of the colours that belong to each owner, ``[count, 2]``."""
+        table = self.drawn(int(colour.max()) + 1 if colour.numel() else 0)
+        return table.new_zeros(count, 2).index_add_(0, owner, table[colour])
+
+    def of_sequences(self, columns: Tensor) -> Tensor:
+        """Colours of the rows of integers ``[P, L]``, equal where the rows are."""
+        code = torch.zeros(columns.shape[0], 2, dtype=torch.int64)
+        for column in columns.unbind(1):
+            code += self.drawn(int(column.max()) + 1 if column.numel() else 0)[column]
+        return _colours(code)
+
+
+def _colours(rows: Tensor) -> Tensor:
+    """A number from 0 for each different row."""
+    colour = torch.zeros(rows.shape[0], dtype=torch.int64)
+    for column in rows.unbind(1):  # several sorts of numbers are much faster than one of rows
+        number = torch.unique(column, return_inverse=True)[1]
+        pair = colour * (rows.shape[0] + 1) + number
+        colour = torch.unique(pair, return_inverse=True)[1]
+    return colour
+
+
+def _started(adj: CSR, x: Tensor | None) -> Tensor:
+    if x is None:
+        return torch.zeros(adj.num_rows, dtype=torch.int64)
+    return _colours(x.reshape(x.shape[0], -1))
+
+
+def wl_classes(
+    edge_index: Adj, batch: Tensor, rounds: int | None = None, x: Tensor | None = None, *, seed: int = 0
+) -> Tensor:
+    """Class of each graph under 1-WL colour refinement, which bounds GIN and every message-passing network.
+
+    Args:
+        edge_index: the graphs side by side.
+        batch: the graph of each node, from 0.
+        rounds: of refinement; None: until no colour splits.
+        x: discrete node features that the first colours are made of; all alike when omitted.
+        seed: of the numbers that stand for colours.
+
+    Shapes: edge_index ``[2, E]``, batch ``[N]``, x ``[N]`` or ``[N, F]`` -> int64 ``[B]``, equal numbers for
+        graphs that are not told apart.
+    """
+    numbers, adj = _Hash(seed), as_csr(edge_index, batch.shape[0])
+    colour, source, target = _started(adj, x), adj.indices.long(), adj.rows
+    for _ in range(batch.shape[0] if rounds is None else rounds):
+        around = numbers.of_sets(colour[source], target, batch.shape[0])
+        finer = _colours(torch.cat([colour[:, None], around], 1))
+        stable = bool(finer.max() == colour.max()) if finer.numel() else True
+        colour = finer
+        if rounds is None and stable:
+            break
+    return _graphs(numbers, colour, batch)
+
+
+def path_classes(
+    edge_index: Adj,
+    batch: Tensor,
+    length: int,
+    kind: PathKind = "all_shortest",
+    *,
+    distance: bool = False,
+    x: Tensor | None = None,
+    seed: int = 0,
+) -> Tensor:
+    r"""Class of each graph under the refinement by paths that bounds a PathNN of K layers.
+
+    .. math:: c^{(k)}_v = \mathrm{hash}\big(c^{(k-1)}_v,\ \{\!\{ (c^{(k-1)}_{p_k}, \dots, c^{(k-1)}_{p_0}) :
+        p \in \mathcal{P}^k_v \}\!\}\big)
+
+    Michel et al., Path Neural Networks, ICML 2023, Sec. 4.
+
+    Args:
+        edge_index: the graphs side by side.
+        batch: the graph of each node, from 0.
+        length: K, the most edges of a path.
+        kind: as in :func:`enumerate_paths`.
+        distance: each place of a path also tells its distance to the centre.
+        x: discrete node features that the first colours are made of; all alike when omitted.
+        seed: of the numbers that stand for colours.
+
+    Shapes: edge_index ``[2, E]``, batch ``[N]``, x ``[N]`` or ``[N, F]`` -> int64 ``[B]``, equal numbers for
+        graphs that are not told apart.
+    Raises: what :func:`enumerate_paths` raises.
+    """
+    numbers, adj = _Hash(seed), as_csr(edge_index, batch.shape[0])
+    paths = enumerate_paths(adj, length, kind, distance=distance)
+    colour = _started(adj, x)
+    for k, nodes in enumerate(paths.nodes):
+        columns = colour[nodes.long()]
+        if paths.distance is not None:
+            columns = torch.cat([columns, paths.distance[k].long()], 1)
+        ending = numbers.of_sets(numbers.of_sequences(columns), nodes[:, -1].long(), batch.shape[0])
+        colour = _colours(torch.cat([colour[:, None], ending], 1))
+    return _graphs(numbers, colour, batch)
+
+
+def _graphs(numbers: _Hash, colour: Tensor, batch: Tensor) -> Tensor:
+    """Classes of the multisets of colours."""
+    return _colours(numbers.of_sets(colour, batch, int(batch.max()) + 1 if batch.numel() else 0))
+
+
+def count_classes(codes: Tensor, tolerance: float = 1e-6) -> int:
+    """How many of some graphs a network tells apart: classes of codes within a tolerance of each other.
+
+    Args:
+        codes: a row for each graph; take them in float64.
+        tolerance: the largest difference of a feature, relative to the largest of all, that counts as none.
+
+    Shapes: codes ``[B, F]`` -> a number from 1 to B.
+    """
+    scale = float(codes.abs().max()) if codes.numel() else 0.0
+    near = (codes[:, None] - codes[None]).abs().amax(-1) <= tolerance * max(scale, 1e-300)
+    return int(torch.unique(near.int().argmax(1)).numel())
