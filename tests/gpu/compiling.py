@@ -78,7 +78,58 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
     h, w, scale = x(ROWS, heads, width // heads), x(edges, heads), x(ROWS)
     arg = torch.zeros(ROWS, heads, width // heads, dtype=torch.int32)
     index = torch.zeros(edges, dtype=torch.int64)
+    one, rows, wide = (
+        x(ROWS, heads),
+        x(ROWS, width),
+        torch.float64 if dtype == torch.float64 else torch.float32,
+    )
+    lse, seed = torch.zeros(ROWS, heads, dtype=wide), torch.zeros(1, dtype=torch.int64)
+    ends = (p, j, p, j, index)  # the graph and, for what it is worth here, its transpose
+    att, term, by = h[0], x(edges, 3), x(3, heads, width // heads)
+    edge, to = x(edges, 3), x(3, width)
+    found = torch.zeros(ROWS, 2, width, dtype=wide)
+    won = torch.zeros(ROWS, 1, width, dtype=torch.int32)
     return {
+        "additive_attention": lambda: (p, j, one, one, h, seed, 0.2, 0.3),
+        "additive_attention_grad": lambda: (*ends, one, one, h, seed, h, h, lse, lse, h, 0.2, 0.3),
+        "edge_attention": lambda: (p, j, h, h, h, att, term, by, seed, "gatv2", 0.2, 0.3, True),
+        "edge_attention_grad": lambda: (
+            *ends,
+            h,
+            h,
+            h,
+            att,
+            term,
+            by,
+            seed,
+            h,
+            lse,
+            lse,
+            h,
+            w,
+            "gatv2",
+            0.2,
+            0.3,
+        ),
+        "edge_relu_sum": lambda: (p, j, rows, edge, to, index),
+        "edge_relu_sum_grad": lambda: (*ends, rows, edge, to, index, rows, [True, True, True]),
+        "gated_sum": lambda: (p, j, index, rows, rows, rows, rows, edge, to, to, True),
+        "gated_sum_edge": lambda: (p, j, rows, rows, rows, rows, edge, to, to),
+        "multi_reduce": lambda: (p, j, rows, edge, to, index, rows, "mean,max,min,std"),
+        "multi_reduce_grad": lambda: (
+            *ends,
+            rows,
+            edge,
+            to,
+            index,
+            rows,
+            found,
+            found,
+            found[:, 0],
+            won,
+            "std,max",
+            [True] * 4,
+        ),
         "arg_scatter": lambda: (arg, p, j, w, h, ROWS),
         "arg_to_slots": lambda: (arg, p, h, edges),
         "coo_to_csr": lambda: (index, index, ROWS, ROWS),

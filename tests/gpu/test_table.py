@@ -5,20 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.gpu.table import on_device, skip_unwritten
+from tests.gpu.table import on_device
 from tests.sparse.cases import CASES, SOME, Case, expected
 from tests.sparse.graphs import MIXED, ZOO, Graph
 from tests.tolerances import assert_close
 
-pytestmark = pytest.mark.usefixtures("_unwritten")
-
 STAR = next(g for g in ZOO if g.name == "star")
 AWKWARD = [g for g in ZOO if g.name in ("no-nodes", "no-edges", "no-targets", "no-sources", "isolated")]
-
-
-@pytest.fixture
-def _unwritten(request: pytest.FixtureRequest) -> None:
-    skip_unwritten(request.node.callspec.params["case"])
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
