@@ -8,6 +8,7 @@ has the same batches for any number of workers; ``seed=`` fixes them from run to
 from gnnlib.loader.cluster import ClusterData, ClusterLoader, metis
 from gnnlib.loader.hgt import HGTLoader, HGTSampler
 from gnnlib.loader.link import LinkNeighborLoader
+from gnnlib.loader.negatives import structured_negatives, uniform_negatives
 from gnnlib.loader.node import NeighborLoader
 from gnnlib.loader.saint import (
     GraphSAINTEdgeSampler,
@@ -32,4 +33,6 @@ __all__ = [
     "NeighborLoader",
     "NeighborSampler",
     "ShaDowKHopSampler",
+    "structured_negatives",
+    "uniform_negatives",
 ]
