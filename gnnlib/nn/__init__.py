@@ -83,6 +83,22 @@ from gnnlib.nn.conv import (
     smoothing_weights,
 )
 from gnnlib.nn.fingerprint import NeuralFingerprint
+from gnnlib.nn.hyper import (
+    AllDeepSetsConv,
+    AllSetTransformerConv,
+    EDHNNConv,
+    HGNNConv,
+    HGNNPlusConv,
+    HNHNConv,
+    HyperGCNConv,
+    PhenomNN,
+    PhenomNNSimple,
+    UniGATConv,
+    UniGCNConv,
+    UniGCNIIConv,
+    UniGINConv,
+    UniSAGEConv,
+)
 from gnnlib.nn.jk import JumpingKnowledge
 from gnnlib.nn.linear import Linear
 from gnnlib.nn.mlp import MLP
@@ -107,6 +123,8 @@ __all__ = [
     "Aggregation",
     "AIRConv",
     "AIRGate",
+    "AllDeepSetsConv",
+    "AllSetTransformerConv",
     "APPNP",
     "ARMAConv",
     "ASAPooling",
@@ -131,6 +149,7 @@ __all__ = [
     "EdgeConv",
     "EdgePooling",
     "FaberConv",
+    "EDHNNConv",
     "FAConv",
     "FASetPhases",
     "FastRGCNConv",
@@ -153,6 +172,10 @@ __all__ = [
     "GraphConv",
     "GraphMultisetTransformer",
     "GRUAggregation",
+    "HGNNConv",
+    "HGNNPlusConv",
+    "HNHNConv",
+    "HyperGCNConv",
     "HypergraphConv",
     "JumpingKnowledge",
     "KMISPooling",
@@ -184,6 +207,8 @@ __all__ = [
     "PathNN",
     "PathSum",
     "PathTransformer",
+    "PhenomNN",
+    "PhenomNNSimple",
     "PNAConv",
     "Pooling",
     "PowerMeanAggregation",
@@ -208,6 +233,11 @@ __all__ = [
     "TAGConv",
     "TopKPooling",
     "TransformerConv",
+    "UniGATConv",
+    "UniGCNConv",
+    "UniGCNIIConv",
+    "UniGINConv",
+    "UniSAGEConv",
     "VarAggregation",
     "VariancePreservingAggregation",
 ]

@@ -2,6 +2,7 @@
 
 from gnnlib.sparse.convert import as_csr
 from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.hypergraph import Hypergraph, as_hypergraph
 from gnnlib.sparse.ops.common_neighbors import common_neighbors
 from gnnlib.sparse.ops.edge_attention import edge_attention
 from gnnlib.sparse.ops.edge_matching import edge_matching
@@ -31,6 +32,7 @@ from gnnlib.sparse.registry import use_backend
 
 __all__ = [
     "as_csr",
+    "as_hypergraph",
     "common_neighbors",
     "CSR",
     "edge_attention",
@@ -43,6 +45,7 @@ __all__ = [
     "independent_set",
     "knn",
     "knn_graph",
+    "Hypergraph",
     "multi_reduce",
     "Paths",
     "propagate",

@@ -102,6 +102,15 @@ class WeakCache:
             kept: T = entry.values.setdefault(key, made)
             return kept
 
+    def peek(self, tensor: Tensor, key: Hashable) -> Any:
+        """What is kept for ``tensor``, its own one part, under ``key`` if it did not change; else None."""
+        version = _version(tensor)
+        if version is None or id(tensor) not in self._entries:
+            return None
+        with self._lock:
+            found = self._find(tensor, _state(version, (tensor,)))
+            return None if found is None else found.values.get(key)
+
     def _find(self, tensor: Tensor, state: list[Any]) -> _Entry | None:
         entry = self._entries.get(id(tensor))
         return entry if entry is not None and entry.tensor() is tensor and entry.state == state else None

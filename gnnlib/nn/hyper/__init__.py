@@ -1,0 +1,67 @@
+"""Hypergraph layers on two cached CSRs, the graphs of a hypergraph, and forms of other libraries."""
+
+from gnnlib.nn.hyper.allset import AllDeepSetsConv, AllSetTransformerConv
+from gnnlib.nn.hyper.edhnn import EDHNNConv
+from gnnlib.nn.hyper.expand import (
+    attribute_hypergraph,
+    clique_expansion,
+    knn_hypergraph,
+    line_expansion,
+    neighborhood_hypergraph,
+    pair_hypergraph,
+    star_expansion,
+    star_laplacian,
+    zhou_laplacian,
+)
+from gnnlib.nn.hyper.forms import (
+    hypergraph_from_data,
+    hypergraph_from_networkx,
+    hypergraph_from_scipy,
+    hypergraph_from_sets,
+    hypergraph_to_data,
+    hypergraph_to_networkx,
+    hypergraph_to_scipy,
+    hypergraph_to_sets,
+)
+from gnnlib.nn.hyper.hgnn import HGNNConv, HGNNPlusConv
+from gnnlib.nn.hyper.hnhn import HNHNConv
+from gnnlib.nn.hyper.hypergcn import HyperGCNConv, hypergcn_graph
+from gnnlib.nn.hyper.phenomnn import PhenomNN, PhenomNNSimple
+from gnnlib.nn.hyper.unignn import UniGATConv, UniGCNConv, UniGCNIIConv, UniGINConv, UniSAGEConv
+from gnnlib.sparse import Hypergraph
+
+__all__ = [
+    "AllDeepSetsConv",
+    "AllSetTransformerConv",
+    "attribute_hypergraph",
+    "clique_expansion",
+    "EDHNNConv",
+    "HGNNConv",
+    "HGNNPlusConv",
+    "HNHNConv",
+    "HyperGCNConv",
+    "hypergcn_graph",
+    "Hypergraph",
+    "hypergraph_from_data",
+    "hypergraph_from_networkx",
+    "hypergraph_from_scipy",
+    "hypergraph_from_sets",
+    "hypergraph_to_data",
+    "hypergraph_to_networkx",
+    "hypergraph_to_scipy",
+    "hypergraph_to_sets",
+    "knn_hypergraph",
+    "line_expansion",
+    "neighborhood_hypergraph",
+    "pair_hypergraph",
+    "PhenomNN",
+    "PhenomNNSimple",
+    "star_expansion",
+    "star_laplacian",
+    "UniGATConv",
+    "UniGCNConv",
+    "UniGCNIIConv",
+    "UniGINConv",
+    "UniSAGEConv",
+    "zhou_laplacian",
+]

@@ -1,0 +1,131 @@
+"""Hypergraphs from and to the forms of other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import torch
+
+from gnnlib.sparse import Hypergraph
+from gnnlib.sparse.hypergraph import as_hypergraph
+
+__all__ = [
+    "hypergraph_from_data",
+    "hypergraph_from_networkx",
+    "hypergraph_from_scipy",
+    "hypergraph_from_sets",
+    "hypergraph_to_data",
+    "hypergraph_to_networkx",
+    "hypergraph_to_scipy",
+    "hypergraph_to_sets",
+]
+
+
+def hypergraph_from_sets(sets: Iterable[Iterable[int]], num_nodes: int | None = None) -> Hypergraph:
+    """The hypergraph with a hyperedge for each set of node numbers, empty ones too.
+
+    Args:
+        sets: the members of each hyperedge.
+        num_nodes: N; the largest number plus one when omitted, which leaves out isolated nodes at the end.
+    """
+    members = [sorted(set(s)) for s in sets]
+    node = torch.tensor([v for s in members for v in s], dtype=torch.int64)
+    sizes = torch.tensor([len(s) for s in members], dtype=torch.int64)
+    hyperedge = torch.arange(len(members)).repeat_interleave(sizes)
+    if num_nodes is None:
+        num_nodes = int(node.max()) + 1 if node.numel() else 0
+    return Hypergraph(torch.stack([node, hyperedge]), num_nodes, len(members))
+
+
+def hypergraph_to_sets(h: Hypergraph) -> list[set[int]]:
+    """The members of each hyperedge."""
+    return [set(part.tolist()) for part in torch.split(h.v2e.indices.cpu(), h.hyperedge_size.tolist())]
+
+
+def hypergraph_from_scipy(incidence: Any) -> Hypergraph:
+    """The hypergraph of a scipy incidence matrix ``[N, M]``; values other than 1 become incidence values."""
+    matrix = incidence.tocoo(copy=True)
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    index = torch.stack([torch.from_numpy(part.astype("int64")) for part in (matrix.row, matrix.col)])
+    value = torch.from_numpy(matrix.data.astype("float64")).to(torch.get_default_dtype())
+    plain = bool((value == 1).all())
+    return Hypergraph(index, *matrix.shape, incidence_value=None if plain else value)
+
+
+def hypergraph_to_scipy(h: Hypergraph) -> Any:
+    """The incidence matrix ``[N, M]`` as a scipy CSR matrix."""
+    from scipy.sparse import coo_matrix
+
+    node, hyperedge = h.hyperedge_index.cpu().numpy()
+    value = torch.ones(h.num_incidences) if h.slot_value is None else h.slot_value.detach().cpu()
+    return coo_matrix((value.numpy(), (node, hyperedge)), shape=(h.num_nodes, h.num_hyperedges)).tocsr()
+
+
+def hypergraph_from_networkx(
+    graph: Any, nodes: Iterable[Hashable] | None = None
+) -> tuple[Hypergraph, list[Hashable], list[Hashable]]:
+    """The hypergraph of a bipartite networkx graph, and the names of its nodes and hyperedges.
+
+    Args:
+        graph: nodes on one side, hyperedges on the other; the edge attribute ``weight``, where every edge has
+            one, becomes the incidence value.
+        nodes: those on the side of the nodes, in the order of their numbers; None: those whose attribute
+            ``bipartite`` is 0.
+
+    Raises: ValueError when an edge does not join the two sides.
+    """
+    if nodes is None:
+        nodes = [v for v, side in graph.nodes(data="bipartite") if side == 0]
+    names = list(nodes)
+    place = {name: i for i, name in enumerate(names)}
+    others = [v for v in graph if v not in place]
+    number = {name: i for i, name in enumerate(others)}
+    pairs, values = [], []
+    for a, b, weight in graph.edges(data="weight"):
+        a, b = (a, b) if a in place else (b, a)
+        if a not in place or b not in number:
+            raise ValueError(
+                f"hypergraph_from_networkx: the edge between {a!r} and {b!r} joins one side with itself; "
+                "name the nodes with nodes=, or set the attribute bipartite: 0 for nodes, 1 for hyperedges"
+            )
+        pairs.append((place[a], number[b]))
+        values.append(weight)
+    index = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).t()
+    weighted = bool(values) and all(v is not None for v in values)
+    value = torch.tensor([float(v) for v in values]) if weighted else None
+    return Hypergraph(index, len(names), len(others), incidence_value=value), names, others
+
+
+def hypergraph_to_networkx(h: Hypergraph) -> Any:
+    """The bipartite networkx graph of nodes ``0 .. N - 1`` and hyperedges ``N .. N + M - 1``.
+
+    The attribute ``bipartite`` is 0 for nodes and 1 for hyperedges; incidence values become ``weight``.
+    """
+    import networkx
+
+    graph = networkx.Graph()
+    graph.add_nodes_from(range(h.num_nodes), bipartite=0)
+    graph.add_nodes_from(range(h.num_nodes, h.num_nodes + h.num_hyperedges), bipartite=1)
+    pairs = (h.hyperedge_index + torch.tensor([[0], [h.num_nodes]], device=h.device)).t().tolist()
+    value = h.slot_value
+    if value is None:
+        graph.add_edges_from(pairs)
+    else:
+        graph.add_weighted_edges_from((a, b, w) for (a, b), w in zip(pairs, value.tolist(), strict=True))
+    return graph
+
+
+def hypergraph_from_data(data: Any) -> Hypergraph:
+    """The view of PyG's ``HyperGraphData``, with the ``num_hyperedges`` that the data say, if they do."""
+    return as_hypergraph(data, int(data.num_nodes)).with_values(hyperedge_attr=data.edge_attr)
+
+
+def hypergraph_to_data(h: Hypergraph, **attributes: Any) -> Any:
+    """PyG's ``HyperGraphData`` with the incidences, the hyperedge features and what else is given (x, y)."""
+    from torch_geometric.data.hypergraph_data import HyperGraphData
+
+    data = HyperGraphData(edge_index=h.hyperedge_index, edge_attr=h.hyperedge_attr, **attributes)
+    data.num_nodes, data.num_hyperedges = h.num_nodes, h.num_hyperedges
+    return data
