@@ -14,6 +14,8 @@ from gnnlib.nn import (
     MLP,
     AIRConv,
     AIRGate,
+    AllDeepSetsConv,
+    AllSetTransformerConv,
     ARMAConv,
     ChebConv,
     ClusterGCNConv,
@@ -28,6 +30,7 @@ from gnnlib.nn import (
     ECConv,
     EdgeConv,
     FaberConv,
+    EDHNNConv,
     FAConv,
     FastRGCNConv,
     GATConv,
@@ -40,6 +43,10 @@ from gnnlib.nn import (
     GINEConv,
     GPRConv,
     GraphConv,
+    HGNNConv,
+    HGNNPlusConv,
+    HNHNConv,
+    HyperGCNConv,
     HypergraphConv,
     JumpingKnowledge,
     LazyPropagation,
@@ -59,6 +66,8 @@ from gnnlib.nn import (
     PathNN,
     PathSum,
     PathTransformer,
+    PhenomNN,
+    PhenomNNSimple,
     PNAConv,
     ResGatedGraphConv,
     RGCNConv,
@@ -70,6 +79,11 @@ from gnnlib.nn import (
     SuperGATConv,
     TAGConv,
     TransformerConv,
+    UniGATConv,
+    UniGCNConv,
+    UniGCNIIConv,
+    UniGINConv,
+    UniSAGEConv,
 )
 from gnnlib.sparse import as_csr, enumerate_paths
 
@@ -190,6 +204,17 @@ def pna(in_channels: int, out_channels: int) -> nn.Module:
 CASES = [
     Case("AIRConv", lambda: AIRConv(F_IN, 3), out=F_IN, lazy=lambda: AIRConv(-1, 3)),
     Case("AIRGate", lambda: AIRGate(F_IN), out=F_IN, run=on_two, lazy=lambda: AIRGate(-1)),
+    Case(
+        "AllDeepSetsConv",
+        lambda: AllDeepSetsConv(F_IN, F_OUT, hidden_channels=6, dropout=0),
+        run=on_hyperedges,
+    ),
+    Case(
+        "AllSetTransformerConv",
+        lambda: AllSetTransformerConv(F_IN, 6, heads=2, dropout=0),
+        out=6,
+        run=on_hyperedges,
+    ),
     Case("APPNP", lambda: APPNP(3, 0.2), out=F_IN, any_width=True),
     Case(
         "ARMAConv",
@@ -229,6 +254,7 @@ CASES = [
         lambda: FaberConv(F_IN, F_OUT, 3, zero_order=True, learn_alpha=True),
         lazy=lambda: FaberConv(-1, F_OUT, 3, zero_order=True, learn_alpha=True),
     ),
+    Case("EDHNNConv", lambda: EDHNNConv(F_IN, mlp2_layers=2), out=F_IN, run=on_initial),
     Case("FAConv", lambda: FAConv(F_IN), out=F_IN, run=on_initial, lazy=lambda: FAConv(-1)),
     Case("FastRGCNConv", lambda: FastRGCNConv(F_IN, F_OUT, 3, num_bases=2), run=on_relations),
     Case("GATConv", lambda: GATConv(F_IN, F_OUT, heads=2), out=2 * F_OUT, lazy=lambda: GATConv(-1, F_OUT, 2)),
@@ -246,6 +272,25 @@ CASES = [
     Case("GINEConv", lambda: GINEConv(_mlp(), train_eps=True, edge_dim=2), run=on_edge_attr),
     Case("GPRConv", lambda: GPRConv(3, init="random"), out=F_IN, any_width=True),
     Case("GraphConv", lambda: GraphConv(F_IN, F_OUT), lazy=lambda: GraphConv(-1, F_OUT)),
+    Case("HGNNConv", lambda: HGNNConv(F_IN, F_OUT), run=on_hyperedges, lazy=lambda: HGNNConv(-1, F_OUT)),
+    Case(
+        "HGNNPlusConv",
+        lambda: HGNNPlusConv(F_IN, F_OUT),
+        run=on_hyperedges,
+        lazy=lambda: HGNNPlusConv(-1, F_OUT),
+    ),
+    Case(
+        "HNHNConv",
+        lambda: HNHNConv(F_IN, F_OUT, hidden_channels=6),
+        run=on_hyperedges,
+        lazy=lambda: HNHNConv(-1, F_OUT, hidden_channels=6),
+    ),
+    Case(
+        "HyperGCNConv",
+        lambda: HyperGCNConv(F_IN, F_OUT),
+        run=on_hyperedges,
+        lazy=lambda: HyperGCNConv(-1, F_OUT),
+    ),
     Case(
         "HypergraphConv",
         lambda: HypergraphConv(F_IN, F_OUT),
@@ -296,6 +341,10 @@ CASES = [
     Case("PathNN", lambda: PathNN(F_IN, 6, F_OUT, 2, "ap", distance=True, act="tanh"), run=on_edges_too),
     Case("PathSum", lambda: PathSum(F_IN, F_OUT), run=on_sequences),
     Case("PathTransformer", lambda: PathTransformer(F_IN, 6, heads=2), out=6, run=on_sequences),
+    Case("PhenomNN", lambda: PhenomNN(F_IN, 1.0, 2.0, alpha=0.3, K=3), out=F_IN, run=on_hyperedges),
+    Case(
+        "PhenomNNSimple", lambda: PhenomNNSimple(1.0, 2.0, K=3), out=F_IN, run=on_hyperedges, any_width=True
+    ),
     Case("PNAConv", lambda: pna(F_IN, F_OUT)),
     Case(
         "ResGatedGraphConv",
@@ -320,6 +369,26 @@ CASES = [
         lambda: TransformerConv(F_IN, F_OUT, heads=2),
         out=2 * F_OUT,
         lazy=lambda: TransformerConv(-1, F_OUT, 2),
+    ),
+    Case(
+        "UniGATConv",
+        lambda: UniGATConv(F_IN, F_OUT, heads=2),
+        run=on_hyperedges,
+        out=2 * F_OUT,
+        lazy=lambda: UniGATConv(-1, F_OUT, heads=2),
+    ),
+    Case(
+        "UniGCNConv", lambda: UniGCNConv(F_IN, F_OUT), run=on_hyperedges, lazy=lambda: UniGCNConv(-1, F_OUT)
+    ),
+    Case("UniGCNIIConv", lambda: UniGCNIIConv(F_IN), out=F_IN, run=on_initial),
+    Case(
+        "UniGINConv", lambda: UniGINConv(F_IN, F_OUT), run=on_hyperedges, lazy=lambda: UniGINConv(-1, F_OUT)
+    ),
+    Case(
+        "UniSAGEConv",
+        lambda: UniSAGEConv(F_IN, F_OUT),
+        run=on_hyperedges,
+        lazy=lambda: UniSAGEConv(-1, F_OUT),
     ),
 ]
 

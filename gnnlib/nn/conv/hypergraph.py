@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gnnlib.nn.conv.base import Adj, Conv
 from gnnlib.nn.init import glorot, zeros
 from gnnlib.nn.linear import Linear
-from gnnlib.sparse import CSR, as_csr, sddmm, segment_softmax, spmm
+from gnnlib.sparse import CSR, Hypergraph, as_csr, sddmm, segment_softmax, spmm
 
 Mode = Literal["node", "edge", "both"]
 _MODES = ("node", "edge", "both")
@@ -128,7 +128,8 @@ class HypergraphConv(Conv):
 
         Args:
             x: node features.
-            hyperedge_index: the incidences, or their matrix with a row for each hyperedge.
+            hyperedge_index: the incidences, a :class:`gnnlib.sparse.Hypergraph`, or their matrix with a row
+                for each hyperedge.
             hyperedge_weight: a positive weight for each hyperedge.
             hyperedge_attr: hyperedge features, with attention only.
             num_edges: number of hyperedges; by default that of the weights or features, else the largest one
@@ -138,6 +139,8 @@ class HypergraphConv(Conv):
         if num_edges is None:
             given = hyperedge_attr if hyperedge_weight is None else hyperedge_weight
             num_edges = None if given is None else given.size(0)
+        if isinstance(hyperedge_index, Hypergraph):
+            hyperedge_weight, hyperedge_index = self._of(hyperedge_index, hyperedge_weight)
         members = as_csr(hyperedge_index, (x.size(0), num_edges))  # a row lists the nodes of a hyperedge
         self._check(members, hyperedge_weight, hyperedge_attr)
         h = self.lin(x).view(-1, self.heads, self.out_channels)
@@ -146,6 +149,15 @@ class HypergraphConv(Conv):
         out = stages(members, h, hyperedge_weight, alpha)
         out = out.flatten(1) if self.concat else out.mean(1)
         return out if self.bias is None else out + self.bias
+
+    def _of(self, h: Hypergraph, weight: Tensor | None) -> tuple[Tensor | None, CSR]:
+        """The weights and the matrix of a view; its incidence values have no place in the equation."""
+        if h.incidence_value is not None:
+            raise NotImplementedError(
+                "HypergraphConv: the hypergraph has incidence values, for which its equation has no place; "
+                "pass one without, or take HGNNPlusConv"
+            )
+        return (h.hyperedge_weight if weight is None else weight), h.v2e
 
     def _paper(
         self, members: CSR, h: Tensor, weight: Tensor | None, alpha: dict[str, Tensor] | None

@@ -89,7 +89,9 @@ class HyperGCNConv(HyperConv):
         weight = graph.value.to(wide)
         ones = weight.new_ones(graph.num_cols, 1)
         side = inverse_root(spmm(graph, ones, weight)[:, 0] + 1)  # the degree counts the loop
-        out = spmm(graph, y, weight, row_scale=side, col_scale=side) + (side * side).to(y.dtype)[:, None] * y
+        # Half precision meets weights in single: the sum comes back to the width of the features.
+        spread = spmm(graph, y, weight, row_scale=side, col_scale=side).to(y.dtype)
+        out = spread + (side * side).to(y.dtype)[:, None] * y
         return out if self.lin.bias is None else out + self.lin.bias
 
 
@@ -117,7 +119,7 @@ def hypergcn_graph(
         generator: draws r; None: the same r for the same width.
 
     Shapes: signal ``[N, F]``, hyperedge_index ``[2, nnz]`` or a :class:`gnnlib.sparse.Hypergraph` ->
-        CSR ``[N, N]`` with values.
+        CSR ``[N, N]`` with float64 values.
     Cost: O(nnz F); exact: :math:`O(\sum_e |e|^2 F)` time and :math:`O(\sum_e |e|^2)` memory.
     Raises: ValueError for an unknown ``farthest``.
     """
@@ -176,7 +178,7 @@ def _graph(h: Hypergraph, first: Tensor, second: Tensor, mediators: bool) -> CSR
     i, j = node[first], node[second]
     big = size[size >= 2]
     if not mediators:
-        src, dst, weight = i, j, big.reciprocal()
+        src, dst, weight = i, j, big.double().reciprocal()
     else:
         pairs = torch.zeros(h.num_hyperedges, 2, dtype=torch.int64, device=h.device)
         pairs[size >= 2] = torch.stack([first, second], dim=1)
@@ -186,8 +188,8 @@ def _graph(h: Hypergraph, first: Tensor, second: Tensor, mediators: bool) -> CSR
         of = pairs[row[third]]
         src = torch.cat([i, node[of[:, 0]], node[of[:, 1]]])
         dst = torch.cat([j, node[third], node[third]])
-        other = (2 * size[row[third]] - 3).reciprocal()
-        weight = torch.cat([(2 * big - 3).reciprocal(), other, other])
+        other = (2 * size[row[third]] - 3).double().reciprocal()
+        weight = torch.cat([(2 * big - 3).double().reciprocal(), other, other])
     index = torch.stack([torch.cat([src, dst]), torch.cat([dst, src])])
     key, place = torch.unique(index[1] * h.num_nodes + index[0], return_inverse=True)
     value = weight.new_zeros(key.numel()).index_add_(0, place, torch.cat([weight, weight]))
