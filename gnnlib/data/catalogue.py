@@ -32,8 +32,8 @@ def names(task: str | None = None) -> list[str]:
     one of another size, as ``"city-50000"``.
 
     Args:
-        task: only those of this task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"`` or
-            ``"embedding"``.
+        task: only those of this task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"``,
+            ``"incidence"`` or ``"embedding"``.
 
     Raises:
         ValueError: when the task is unknown.

@@ -36,7 +36,7 @@ def count(card: Card, parts: Parts) -> dict[str, int]:
         "nodes": _num_nodes(parts.dataset),
         "features": 0 if data.get("x") is None else _columns(data.x),
     }
-    if card.task == "hypergraph":
+    if card.task in ("hypergraph", "incidence"):
         result["hyperedges"] = int(data.num_hyperedges)
         result["incidences"] = data.edge_index.size(1)
     else:

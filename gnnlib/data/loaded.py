@@ -83,7 +83,7 @@ class Loaded:
 
     @property
     def task(self) -> str:
-        """``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"`` or ``"embedding"``."""
+        """``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"``, ``"incidence"`` or ``"embedding"``."""
         return self.card.task
 
     @property

@@ -8,7 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["fold_splits", "link_split", "LinkSplit", "mask_splits", "Split", "stratified_split"]
+__all__ = [
+    "fold_splits",
+    "link_split",
+    "LinkSplit",
+    "mask_splits",
+    "shared_split",
+    "Split",
+    "stratified_split",
+]
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,13 @@ def mask_splits(train: Tensor, val: Tensor, test: Tensor) -> list[Split]:
     """Turn boolean masks ``[N]`` or ``[N, S]`` into S splits."""
     columns = [mask.reshape(mask.size(0), -1).bool().t() for mask in (train, val, test)]
     return [Split(*(column.nonzero().view(-1) for column in parts)) for parts in zip(*columns, strict=True)]
+
+
+def shared_split(count: int, train: float, val: float, seed: int) -> Split:
+    """Draw a share of the items for training and one for validation, rounded down; the rest is the test."""
+    order = _random(seed).permutation(count)
+    a, b = int(train * count), int(train * count) + int(val * count)
+    return _sorted_split(order[:a], order[a:b], order[b:])
 
 
 def stratified_split(y: np.ndarray, train_per_class: int, num_val: int, seed: int) -> Split:

@@ -1,4 +1,4 @@
-"""Ready models for node, graph and link tasks, each with a frozen config dataclass."""
+"""Ready models for node, graph, link and hypergraph tasks, each with a frozen config dataclass."""
 
 from gnnlib.models.configs import (
     APPNPConfig,
@@ -39,9 +39,24 @@ from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
 from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
 from gnnlib.models.sets import SetConfig
 from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
+from gnnlib.models.heads import GraphModel, IncidenceModel, LinkModel, NodeModel
+from gnnlib.models.hyper import (
+    AllSetConfig,
+    EDHNNConfig,
+    HCHAConfig,
+    HNHNConfig,
+    HyperConfig,
+    HyperGCNConfig,
+    PhenomNNConfig,
+    UniConfig,
+    UniGATConfig,
+    UniGCNIIConfig,
+)
+from gnnlib.models.registry import build, config_class, names, tasks
 
 __all__ = [
     "AIRConfig",
+    "AllSetConfig",
     "APPNPConfig",
     "build",
     "CategoryEncoder",
@@ -53,6 +68,7 @@ __all__ = [
     "DiGCNIBConfig",
     "DirGNNConfig",
     "DirResolvNetConfig",
+    "EDHNNConfig",
     "FaberNetConfig",
     "FingerprintConfig",
     "GAEConfig",
@@ -64,7 +80,12 @@ __all__ = [
     "GPRGNNConfig",
     "GraphConvConfig",
     "GraphModel",
+    "HCHAConfig",
     "HierarchicalConfig",
+    "HNHNConfig",
+    "HyperConfig",
+    "HyperGCNConfig",
+    "IncidenceModel",
     "JKNetConfig",
     "LazyGNNConfig",
     "LinkModel",
@@ -74,6 +95,7 @@ __all__ = [
     "names",
     "NodeModel",
     "NSDConfig",
+    "PhenomNNConfig",
     "PooledConfig",
     "ResidualConfig",
     "ResidualGATConfig",
@@ -84,4 +106,7 @@ __all__ = [
     "StackConfig",
     "takes_edges",
     "tasks",
+    "UniConfig",
+    "UniGATConfig",
+    "UniGCNIIConfig",
 ]

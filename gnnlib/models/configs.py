@@ -10,7 +10,7 @@ Norm: TypeAlias = Literal["auto", "none", "batch", "layer"]
 Jump: TypeAlias = Literal["auto", "last", "cat", "max", "lstm"]
 Readout: TypeAlias = Literal["mean", "sum", "max"]
 Decoder: TypeAlias = Literal["dot", "mlp"]
-Task: TypeAlias = Literal["node", "graph", "link"]
+Task: TypeAlias = Literal["node", "graph", "link", "hypergraph", "incidence"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class ModelConfig:
     def input_dropout_for(self, task: Task) -> float:
         """The probability of dropping an input feature in a model of this task."""
         if self.input_dropout is None:
-            return self.dropout if task == "node" else 0.0
+            return self.dropout if task in ("node", "hypergraph") else 0.0
         return self.input_dropout
 
 

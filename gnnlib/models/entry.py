@@ -12,6 +12,8 @@ from gnnlib.models.configs import ModelConfig, Task
 from gnnlib.models.encoders import Encoder, GraphEncoder
 
 ALL: tuple[Task, ...] = get_args(Task)
+GRAPHS: frozenset[str] = frozenset({"node", "graph", "link"})
+HYPER: frozenset[str] = frozenset({"hypergraph", "incidence"})
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,6 @@ class Entry:
 
     config: type[ModelConfig]
     encoder: Callable[..., Encoder | GraphEncoder] | None = None
-    tasks: frozenset[str] = frozenset(ALL)
+    tasks: frozenset[str] = GRAPHS
     whole: Callable[[Any, Task, int, int], nn.Module] | None = None
     edges: bool = False

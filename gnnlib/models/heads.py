@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from gnnlib.models.encoders import CategoryEncoder, Encoder, GraphEncoder
 from gnnlib.nn import MLP, Linear, global_add_pool, global_max_pool, global_mean_pool
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
+from gnnlib.sparse import as_hypergraph, spmm
 
 _READOUTS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
 
@@ -198,3 +200,24 @@ class LinkModel(nn.Module):
     def forward(self, x: Tensor, edge_index: Adj, pairs: Tensor) -> Tensor:
         """Scores ``[P]`` of pairs ``[2, P]``."""
         return self.decode(self.encode(x, edge_index), pairs)
+
+
+class IncidenceModel(LinkModel):
+    r"""Scores of a node and a hyperedge, whose code is the mean of its members' codes z.
+
+    .. math:: s_{ve} = \langle z_v, u_e \rangle \quad\text{or}\quad \mathrm{MLP}(z_v \odot u_e), \qquad
+        u_e = \operatorname{mean}_{w \in e} z_w
+
+    Args:
+        config: the options it was built from.
+        encoder: from features to codes z.
+
+    Shapes: x ``[N, in]``, hyperedge_index ``[2, nnz]`` or a :class:`gnnlib.sparse.Hypergraph` (the incidences
+        that may be seen), pairs ``[2, P]`` of a node and N plus a hyperedge -> scores ``[P]``.
+    """
+
+    def encode(self, x: Tensor, edge_index: Adj) -> Tensor:
+        """Codes of the nodes, then of the hyperedges, ``[N + M, hidden]``."""
+        h = as_hypergraph(edge_index, x.size(0))
+        z = cast(Tensor, self.encoder(x, h))
+        return torch.cat([z, spmm(h.v2e, z, None, "mean")])

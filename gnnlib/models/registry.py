@@ -7,15 +7,15 @@ from typing import cast
 
 from torch import nn
 
-from gnnlib.models import basic, deep, directed, edges, fingerprint, pooling, sets, sheaf
+from gnnlib.models import basic, deep, directed, edges, fingerprint, hyper, pooling, sets, sheaf
 from gnnlib.models.configs import ModelConfig, Task
 from gnnlib.models.encoders import CategoryEncoder, Encoder
 from gnnlib.models.entry import ALL, Entry
-from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
+from gnnlib.models.heads import GraphModel, IncidenceModel, LinkModel, NodeModel
 from gnnlib.names import choose
 
 #: Each family of models is a module with a table ``MODELS``.
-FAMILIES = (basic, deep, directed, edges, fingerprint, pooling, sets, sheaf)
+FAMILIES = (basic, deep, directed, edges, fingerprint, hyper, pooling, sets, sheaf)
 
 _MODELS: dict[str, Entry] = dict(
     sorted((name, entry) for family in FAMILIES for name, entry in family.MODELS.items())
@@ -23,7 +23,7 @@ _MODELS: dict[str, Entry] = dict(
 
 
 def names(task: str | None = None) -> list[str]:
-    """Names of all models, or of those that serve a task (``"node"``, ``"graph"``, ``"link"``), sorted."""
+    """Names of all models, or of those that serve a task (``"node"``, ``"graph"``, ...), sorted."""
     if task is not None:
         task = choose("task", task, ALL)
     return [name for name, entry in _MODELS.items() if task is None or task in entry.tasks]
@@ -69,10 +69,10 @@ def build(
 
     Args:
         name: the model.
-        task: ``"node"``, ``"graph"`` or ``"link"``.
+        task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"`` (labels of its nodes) or ``"incidence"``.
         in_channels: width of the node features.
-        out_channels: number of scores of a node or graph; a link model scores a pair by one number and
-            does not look at it.
+        out_channels: number of scores of a node or graph; link and incidence models score a pair by one
+            number and do not look at it.
         config: its options; the defaults when omitted.
         encoder: ``"atom"`` embeds integer node features, one table a column; node and graph models only.
         feature_sizes: number of values of each of those columns.
@@ -105,9 +105,10 @@ def build(
     if entry.whole is not None:
         return entry.whole(config, kind, in_channels, out_channels)
     assert entry.encoder is not None, f"model {name!r} has neither encoder nor whole"
-    if kind == "link":
+    if kind in ("link", "incidence"):
+        head = LinkModel if kind == "link" else IncidenceModel
         encoder_of_nodes = entry.encoder(config, kind, in_channels, config.hidden_channels)
-        return LinkModel(config, cast(Encoder, encoder_of_nodes))
+        return head(config, cast(Encoder, encoder_of_nodes))
     if edge_channels and not entry.edges:
         raise ValueError(
             f"model '{name}' takes no edge features; pass edge_channels=0, or take gine or gatedgcn"
@@ -120,6 +121,6 @@ def build(
         edge_channels, edge_categories = width, CategoryEncoder(edge_feature_sizes, width)
     widths = (edge_channels,) if entry.edges else ()
     made = entry.encoder(config, kind, in_channels, out_channels, *widths)
-    if kind == "node":
+    if kind in ("node", "hypergraph"):
         return NodeModel(config, cast(Encoder, made), categories, edge_categories)
     return GraphModel(config, made, out_channels, categories, edge_categories)

@@ -14,7 +14,7 @@ from gnnlib.data import find_card
 
 __all__ = ["Defaults", "defaults"]
 
-MODELS = {"node": "gcn", "graph": "gin", "link": "gae"}
+MODELS = {"node": "gcn", "graph": "gin", "link": "gae", "hypergraph": "hgnn", "incidence": "unisage"}
 
 CITATION = ("cora", "citeseer", "pubmed")
 HETEROPHILOUS = ("texas", "wisconsin", "cornell", "actor", "chameleon*", "squirrel*")
@@ -33,6 +33,7 @@ class Row:
 ROWS = (
     Row(("*",), ("*",), {"seeds": 3, "epochs": 200, "lr": 0.01}),
     Row(("node",), ("*",), {"weight_decay": 5e-4, "patience": 100}),
+    Row(("hypergraph",), ("*",), {"weight_decay": 5e-4, "patience": 100}),
     Row(("graph",), ("*",), {"epochs": 100, "batch_size": 32}),
     # Kipf & Welling 2017: two layers of 16, L2 on the first one, 200 epochs
     Row(

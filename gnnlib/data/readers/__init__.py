@@ -17,6 +17,7 @@ READERS = (
     "city",
     "digits",
     "embedding",
+    "hypergraph",
     "links",
     "longrange",
     "lrgb",

@@ -98,7 +98,9 @@ def _histogram(positive: NDArray[np.bool_], scores: Floats, found: RunDir, over:
         heights = np.histogram(part, bins=edges)[0]
         shares.append(heights / max(part.size, 1))
     y = axis(0.0, float(max(s.max() for s in shares)), percent=True, count=4)
-    names = ("no edge", "edge") if found.result["dataset"]["task"] == "link" else _label_names(found)
+    task = found.result["dataset"]["task"]
+    pairs = {"link": ("no edge", "edge"), "incidence": ("no member", "member")}
+    names = pairs[task] if task in pairs else _label_names(found)
     marks = [
         step_area(x, y, edges, heights, css)
         for heights, css in zip(shares, ("area s-neg", "area s-pos"), strict=True)

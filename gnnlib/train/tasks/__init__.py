@@ -9,14 +9,25 @@ from gnnlib.models import registry
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.tasks.base import Task
 from gnnlib.train.tasks.graph import GraphTask
+from gnnlib.train.tasks.hypergraph import HypergraphTask, IncidenceTask
 from gnnlib.train.tasks.link import LinkTask
 from gnnlib.train.tasks.node import NodeTask
 from gnnlib.train.tasks.nodes import NodesTask
 
-__all__ = ["GraphTask", "LinkTask", "make_task", "NodesTask", "NodeTask", "Task"]
+__all__ = [
+    "GraphTask",
+    "HypergraphTask",
+    "IncidenceTask",
+    "LinkTask",
+    "make_task",
+    "NodesTask",
+    "NodeTask",
+    "Task",
+]
 
-TASKS: dict[str, type[NodeTask] | type[GraphTask] | type[LinkTask]] = {
-    task.name: task for task in (NodeTask, GraphTask, LinkTask)
+Kind = type[NodeTask] | type[GraphTask] | type[LinkTask]
+TASKS: dict[str, Kind] = {
+    task.name: task for task in (NodeTask, GraphTask, LinkTask, HypergraphTask, IncidenceTask)
 }
 
 

@@ -80,9 +80,7 @@ class LinkTask(Task):
         both_ways = torch.stack([self.known // self.num_nodes, self.known % self.num_nodes])
         self.both_ways_and_loops = torch.cat([both_ways, loops], dim=1)
         self.held = {"train": self._train_pairs()} | {
-            part: _labelled(
-                getattr(split, f"{part}_pos").to(device), getattr(split, f"{part}_neg").to(device)
-            )
+            part: labelled(getattr(split, f"{part}_pos").to(device), getattr(split, f"{part}_neg").to(device))
             for part in ("val", "test")
         }
         self.counts = {part: held.label.numel() for part, held in self.held.items()}
@@ -91,7 +89,7 @@ class LinkTask(Task):
     def _train_pairs(self) -> _Pairs:
         """The training edges against a fixed sample of negatives, to measure the training metric."""
         fixed = torch.Generator().manual_seed(0)
-        return _labelled(self.positives, self._negatives(self.positives.size(1), fixed))
+        return labelled(self.positives, self._negatives(self.positives.size(1), fixed))
 
     def _negatives(self, count: int, generator: torch.Generator) -> Tensor:
         return sample_negatives(self.known, self.num_nodes, count, generator)
@@ -106,7 +104,7 @@ class LinkTask(Task):
         order = torch.randperm(count, generator=generator).to(self.device)
         for chunk in torch.split(order, size):
             positives = self.positives[:, chunk]
-            yield _labelled(positives, self._negatives(positives.size(1), generator))
+            yield labelled(positives, self._negatives(positives.size(1), generator))
 
     def loss(self, model: nn.Module, batch: _Pairs | None) -> tuple[Tensor, int]:
         """Binary cross-entropy over the pairs of the batch."""
@@ -173,7 +171,7 @@ def all_pairs_loss(z: Tensor, positives: Tensor) -> Tensor:
     return F.softplus(-found).mean() / 2 + others / (2 * (scores.numel() - found.numel()))
 
 
-def _labelled(positives: Tensor, negatives: Tensor) -> _Pairs:
+def labelled(positives: Tensor, negatives: Tensor) -> _Pairs:
     label = torch.zeros(positives.size(1) + negatives.size(1), device=positives.device)
     label[: positives.size(1)] = 1.0
     return _Pairs(torch.cat([positives, negatives], dim=1), label)

@@ -1,0 +1,97 @@
+"""The tasks on a hypergraph: labels of its nodes, and incidences that were held out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gnnlib.data import Loaded
+from gnnlib.sparse import Hypergraph
+from gnnlib.train.config import TrainConfig
+from gnnlib.train.tasks.base import Arrays
+from gnnlib.train.tasks.link import LinkTask, labelled
+from gnnlib.train.tasks.node import NodeTask
+
+__all__ = ["HypergraphTask", "IncidenceTask"]
+
+
+class HypergraphTask(NodeTask):
+    """Labels of the nodes of a hypergraph, the whole of it in each step.
+
+    Shapes: x ``[N, F]``, incidences ``[2, nnz]``, y ``[N]``; the split holds node numbers.
+    Raises: ValueError when features and hypergraph disagree or hold NaN.
+    """
+
+    name = "hypergraph"
+
+    def _graph(self, data: Any) -> Any:
+        return _view(data, data.edge_index).to(self.device)
+
+
+class IncidenceTask(LinkTask):
+    """Who belongs to which hyperedge: held-out incidences against pairs that are none.
+
+    Codes and scores number hyperedge e as item N + e, so that a pair is scored as a link is. Messages pass
+    over the training incidences only.
+
+    Shapes: x ``[N, F]``, incidences ``[2, nnz]``, pairs of items ``[2, P]``.
+    Raises: ValueError when features and hypergraph disagree or hold NaN, or for ``negatives=all``.
+    """
+
+    name = "incidence"
+
+    def __init__(self, loaded: Loaded, config: TrainConfig, device: torch.device) -> None:
+        if config.negatives == "all":
+            raise ValueError(
+                f"{loaded.name}: negatives=all is offered for links between nodes; take negatives=uniform"
+            )
+        super().__init__(loaded, config, device)
+
+    def take(self, loaded: Loaded) -> None:
+        """Go over to another split, and so to the hypergraph of its training incidences."""
+        split, data, device = loaded.split, loaded.dataset[0], self.device
+        self.size = int(data.num_nodes), int(data.num_hyperedges)
+        self.edge_index = _view(data, split.train_edges).to(device)
+        self.known = torch.unique(_number(split.train_edges, self.size[1])).to(device)
+        self.positives = self._items(split.train_edges)
+        self.num_nodes = sum(self.size)  # items
+        self.held = {"train": self._train_pairs()} | {
+            part: labelled(
+                self._items(getattr(split, f"{part}_pos")), self._items(getattr(split, f"{part}_neg"))
+            )
+            for part in ("val", "test")
+        }
+        self.counts = {part: held.label.numel() for part, held in self.held.items()}
+        self.counts["train"] = self.positives.size(1)
+
+    def rows(self, model: nn.Module) -> Arrays:
+        """A row for each held-out pair of validation and test, hyperedges by their own number."""
+        found = super().rows(model)
+        node, hyperedge = found.pop("source"), found.pop("target") - self.size[0]
+        return {"node": node, "hyperedge": hyperedge, **found}
+
+    def _items(self, pairs: Tensor) -> Tensor:
+        return (pairs + torch.tensor([[0], [self.size[0]]])).to(self.device)
+
+    def _negatives(self, count: int, generator: torch.Generator) -> Tensor:
+        nodes, hyperedges = self.size
+        if self.known.numel() >= nodes * hyperedges:
+            raise ValueError(f"{self.dataset}: every node is in every hyperedge; choose another dataset")
+        drawn: list[Tensor] = []
+        missing = count
+        while missing > 0:
+            key = torch.randint(nodes * hyperedges, (2 * missing + 16,), generator=generator).to(self.device)
+            key = key[~torch.isin(key, self.known)][:missing]
+            drawn.append(torch.stack([key // hyperedges, nodes + key % hyperedges]))
+            missing -= key.numel()
+        return torch.cat(drawn, dim=1) if drawn else self.positives[:, :0]
+
+
+def _view(data: Any, incidences: Tensor) -> Hypergraph:
+    return Hypergraph(incidences, int(data.num_nodes), int(data.num_hyperedges))
+
+
+def _number(pairs: Tensor, num_hyperedges: int) -> Tensor:
+    return pairs[0] * num_hyperedges + pairs[1]
