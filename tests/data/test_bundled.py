@@ -89,7 +89,7 @@ def test_davis() -> None:
     loaded = load("davis")
     data, links = loaded.dataset[0], loaded.split
     assert isinstance(data, HyperGraphData)
-    assert loaded.task == "hypergraph"
+    assert loaded.task == "incidence"
     assert (data.num_nodes, data.num_hyperedges) == (18, 14)
     assert data.edge_index.equal(links.train_edges)
     assert int(data.edge_index[0].max()) < 18

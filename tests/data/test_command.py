@@ -37,7 +37,7 @@ def test_the_list(width: int) -> None:
 
 
 def test_one_task() -> None:
-    output = run("--task", "hypergraph")
+    output = run("--task", "incidence")
     assert "davis" in output
     assert "cora" not in output
 

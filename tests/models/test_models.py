@@ -25,8 +25,10 @@ each = pytest.mark.parametrize(("name", "task"), SERVED, ids=["-".join(s) for s 
 
 
 def small(name: str, **options: Any) -> ModelConfig:
-    heads = {"gat": {"hidden_channels": 3, "heads": 2}, "residual-gat": {"hidden_channels": 6, "heads": 2}}
-    sizes = heads.get(name, {"hidden_channels": 6})
+    heads = "heads" in {f.name for f in dataclasses.fields(models.config_class(name))}
+    sizes = {"hidden_channels": 3, "heads": 2} if heads else {"hidden_channels": 6}
+    shared = name.startswith("allset") or name in ("alldeepsets", "residual-gat")  # heads share the width
+    sizes = {"hidden_channels": 6, "heads": 2} if shared else sizes
     return models.config_class(name)(**{**sizes, **options})
 
 
@@ -36,11 +38,23 @@ def graph_inside(batch: Tensor = BATCH) -> Tensor:
     return edge_index[:, batch[edge_index[0]] == batch[edge_index[1]]]
 
 
+def incidences_of(edge_index: Tensor) -> Tensor:
+    """Five pairs of a node and a hyperedge, which comes after the N nodes."""
+    return edge_index[:, :5] + torch.tensor([[0], [N]])
+
+
+SHAPES = {"node": (N, OUT), "graph": (3, OUT), "link": (5,), "hypergraph": (N, OUT), "incidence": (5,)}
+#: Models whose options know one number of layers.
+ONE_LAYER = ("sgc", "phenomnn", "phenomnn-simple")
+
+
 def run(model: Any, task: str, x: Tensor, edge_index: Tensor, batch: Tensor = BATCH) -> Tensor:
     out: Tensor = {
         "node": lambda: model(x, edge_index),
         "graph": lambda: model(x, edge_index, batch, int(batch.max()) + 1),
         "link": lambda: model(x, edge_index, edge_index[:, :5]),
+        "hypergraph": lambda: model(x, edge_index),  # targets are hyperedges
+        "incidence": lambda: model(x, edge_index, incidences_of(edge_index)),
     }[task]()
     return out
 
@@ -52,7 +66,7 @@ def test_runs_trains_saves_and_resets(name: str, task: str) -> None:
     assert model.config is config
     x, edge_index = torch.randn(N, F_IN), graph_inside()
     out = run(model, task, x, edge_index)
-    assert out.shape == {"node": (N, OUT), "graph": (3, OUT), "link": (5,)}[task]
+    assert out.shape == SHAPES[task]
     out.square().sum().backward()
     missing = [k for k, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not missing
@@ -84,7 +98,7 @@ def test_relabelling(name: str, task: str) -> None:
         run(model, task, x, edge_index),
         run(model, task, x[order], order.argsort()[edge_index], BATCH[order]),
     )
-    assert_close(other, out[order] if task == "node" else out)
+    assert_close(other, out[order] if task in ("node", "hypergraph") else out)
 
 
 @each
@@ -98,10 +112,12 @@ def test_relabelling(name: str, task: str) -> None:
 )
 def test_options(name: str, task: str, options: dict[str, Any]) -> None:
     known = {f.name for f in dataclasses.fields(models.config_class(name))}
-    options = {k: v for k, v in options.items() if k in known and (name, k) != ("sgc", "num_layers")}
+    options = {
+        k: v for k, v in options.items() if k in known and (k != "num_layers" or name not in ONE_LAYER)
+    }
     model = models.build(name, task, F_IN, OUT, small(name, **options))
     out = run(model, task, torch.randn(N, F_IN), graph_inside())
-    assert out.shape == {"node": (N, OUT), "graph": (3, OUT), "link": (5,)}[task]
+    assert out.shape == SHAPES[task]
     out.sum().backward()
     assert all(p.grad is not None for p in model.parameters())
 
@@ -113,7 +129,7 @@ def test_jumping_knowledge(name: str, task: str, jk: str) -> None:
     model: Any = models.build(name, task, F_IN, OUT, small(name, jk=jk, num_layers=3, dropout=0.0))
     x, edge_index = torch.randn(N, F_IN), graph_inside()
     out = run(model, task, x, edge_index)
-    assert out.shape == {"node": (N, OUT), "graph": (3, OUT), "link": (5,)}[task]
+    assert out.shape == SHAPES[task]
     assert model.encoder.hidden(x, edge_index).shape == (
         N,
         {"cat": 6 * 3 + F_IN * (task == "graph")}.get(jk, 6),
@@ -124,7 +140,7 @@ def test_jumping_knowledge(name: str, task: str, jk: str) -> None:
 def test_embeddings(name: str, task: str) -> None:
     model: Any = models.build(name, task, F_IN, OUT, small(name)).eval()
     x, edge_index = torch.randn(N, F_IN), graph_inside()
-    if task == "node":
+    if task in ("node", "hypergraph"):
         assert model.embed(x, edge_index).shape == (
             N,
             {"sgc": F_IN, "jknet": 6 * 6, "magnet": 2 * 6, "nsd": 2 * 6, "sheafnn": 2 * 6}.get(name, 6),
@@ -134,6 +150,7 @@ def test_embeddings(name: str, task: str) -> None:
         assert_close(model.lin(z), model(x, edge_index, BATCH, 3))
     else:
         z, pairs = model.encode(x, edge_index), edge_index[:, :4]
+        pairs = pairs + torch.tensor([[0], [N * (task == "incidence")]])
         assert_close(model.decode(z, pairs), (z[pairs[0]] * z[pairs[1]]).sum(1))
         assert_close(model(x, edge_index, pairs), model.decode(z, pairs))
 

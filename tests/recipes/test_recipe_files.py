@@ -57,7 +57,7 @@ def _without_effect(recipe: Recipe) -> set[str]:
     """Options that a model of this task does not look at."""
     task = data.find_card(recipe.dataset).task
     unused = {"readout"} if task != "graph" else set()
-    unused |= {"decoder"} if task != "link" else set()
+    unused |= {"decoder"} if task not in ("link", "incidence") else set()
     return unused | ({"hidden_channels", "act"} if recipe.model == "sgc" and task == "node" else set())
 
 
