@@ -34,13 +34,8 @@ from gnnlib.models.directed import (
 from gnnlib.models.edges import GGNNConfig, ResidualConfig, ResidualGATConfig
 from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.fingerprint import FingerprintConfig
-from gnnlib.models.heads import GraphModel, LinkModel, NodeModel
-from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
-from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
-from gnnlib.models.sets import SetConfig
-from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
 from gnnlib.models.heads import GraphModel, IncidenceModel, LinkModel, NodeModel
-from gnnlib.models.hyper import (
+from gnnlib.models.hyper_configs import (
     AllSetConfig,
     EDHNNConfig,
     HCHAConfig,
@@ -52,7 +47,10 @@ from gnnlib.models.hyper import (
     UniGATConfig,
     UniGCNIIConfig,
 )
-from gnnlib.models.registry import build, config_class, names, tasks
+from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
+from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
+from gnnlib.models.sets import SetConfig
+from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
 
 __all__ = [
     "AIRConfig",

@@ -26,7 +26,7 @@ class HypergraphTask(NodeTask):
 
     name = "hypergraph"
 
-    def _graph(self, data: Any) -> Any:
+    def _structure(self, data: Any) -> Any:
         return _view(data, data.edge_index).to(self.device)
 
 

@@ -56,13 +56,13 @@ class NodeTask(Task):
         check_input("edge_weight", data.edge_weight, self.dataset)
         x = data.x.float()
         self.x = (row_normalised(x) if config.normalize_features else x).to(device)
-        self.edge_index = self._graph(data)
+        self.edge_index = self._structure(data)
         self.edge_weight = None if data.edge_weight is None else data.edge_weight.float().to(device)
         self.y = targets_of(self.kind, data.y).to(device)
         self.sampler = None if config.fanout is None else self._sampler(config.fanout)
         self.take(loaded)
 
-    def _graph(self, data: Any) -> Any:
+    def _structure(self, data: Any) -> Any:
         """What the model gets beside the features."""
         return data.edge_index.to(self.device)
 
