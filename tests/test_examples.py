@@ -21,6 +21,7 @@ def test_the_promised_examples_exist() -> None:
         "cuda_graph",
         "custom_gnn",
         "graph_classification",
+        "hypergraph",
         "link_prediction",
         "neighbor_sampling",
         "node_classification",
