@@ -89,7 +89,7 @@ def _show_all(task: str | None, root: Path | None, as_json: bool) -> None:
     console = Console()
     columns = _COLUMNS if console.width >= _WIDE else ()
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    table.add_column("name", style="bold", no_wrap=True)
+    table.add_column("name", style="bold", overflow="fold")  # the longest take two lines where it is narrow
     table.add_column("task", no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     for column in columns:
