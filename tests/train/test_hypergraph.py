@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,12 @@ def test_negative_incidences_are_none(quick: Quick) -> None:
         make_task(data.load("davis"), config.replace(negatives="all"), torch.device("cpu"))
     with pytest.raises(ValueError, match="does not serve incidence tasks"):
         make_task(data.load("davis"), config.replace(model="gcn", model_options={}), torch.device("cpu"))
+
+
+def test_a_task_that_has_no_loop_is_refused(quick: Quick) -> None:
+    loaded = communities()
+    card = dataclasses.replace(loaded.card, task="embedding")
+    with pytest.raises(
+        NotImplementedError, match="groups is a embedding dataset; train knows the tasks node"
+    ):
+        make_task(dataclasses.replace(loaded, card=card), quick(), torch.device("cpu"))

@@ -36,8 +36,12 @@ def make_task(loaded: Loaded, config: TrainConfig, device: torch.device) -> Task
 
     Shapes: see each task.
 
-    Raises: ValueError when the model does not serve it.
+    Raises: NotImplementedError when no loop exists for it, ValueError when the model does not serve it.
     """
+    if loaded.task not in TASKS:
+        raise NotImplementedError(
+            f"{loaded.name} is a {loaded.task} dataset; train knows the tasks {', '.join(TASKS)}"
+        )
     if loaded.task not in registry.tasks(config.model):
         others = ", ".join(registry.names(loaded.task))
         raise ValueError(
