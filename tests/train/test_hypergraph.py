@@ -98,6 +98,6 @@ def test_a_task_that_has_no_loop_is_refused(quick: Quick) -> None:
     loaded = communities()
     card = dataclasses.replace(loaded.card, task="embedding")
     with pytest.raises(
-        NotImplementedError, match="groups is a embedding dataset; train knows the tasks node"
+        NotImplementedError, match="groups is a embedding dataset; train knows"
     ):
         make_task(dataclasses.replace(loaded, card=card), quick(), torch.device("cpu"))
