@@ -97,7 +97,5 @@ def test_negative_incidences_are_none(quick: Quick) -> None:
 def test_a_task_that_has_no_loop_is_refused(quick: Quick) -> None:
     loaded = communities()
     card = dataclasses.replace(loaded.card, task="embedding")
-    with pytest.raises(
-        NotImplementedError, match="groups is a embedding dataset; train knows"
-    ):
+    with pytest.raises(NotImplementedError, match="groups is a embedding dataset; train knows"):
         make_task(dataclasses.replace(loaded, card=card), quick(), torch.device("cpu"))
