@@ -1,5 +1,10 @@
 """Layers on the sparse core: PyG's call, defaults and ``state_dict`` keys."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from gnnlib.nn.aggr import (
     Aggregation,
     AttentionalAggregation,
@@ -83,41 +88,43 @@ from gnnlib.nn.conv import (
     smoothing_weights,
 )
 from gnnlib.nn.fingerprint import NeuralFingerprint
-from gnnlib.nn.hyper import (
-    AllDeepSetsConv,
-    AllSetTransformerConv,
-    EDHNNConv,
-    HGNNConv,
-    HGNNPlusConv,
-    HNHNConv,
-    HyperGCNConv,
-    PhenomNN,
-    PhenomNNSimple,
-    UniGATConv,
-    UniGCNConv,
-    UniGCNIIConv,
-    UniGINConv,
-    UniSAGEConv,
-)
 from gnnlib.nn.jk import JumpingKnowledge
 from gnnlib.nn.linear import Linear
 from gnnlib.nn.mlp import MLP
-from gnnlib.nn.path import PathCNN, PathConv, PathGRU, PathLSTM, PathNN, PathSum, PathTransformer
-from gnnlib.nn.pool import (
-    ASAPooling,
-    DiffPool,
-    DMoNPooling,
-    EdgePooling,
-    GraclusPooling,
-    KMISPooling,
-    MinCutPooling,
-    Pooling,
-    SAGPooling,
-    TopKPooling,
-    graclus,
-)
 from gnnlib.nn.readout import global_add_pool, global_max_pool, global_mean_pool
-from gnnlib.nn.topo import NSDConv, SheafConv, sheaf_laplacian
+
+if TYPE_CHECKING:
+    from gnnlib.nn.hyper import (
+        AllDeepSetsConv,
+        AllSetTransformerConv,
+        EDHNNConv,
+        HGNNConv,
+        HGNNPlusConv,
+        HNHNConv,
+        HyperGCNConv,
+        PhenomNN,
+        PhenomNNSimple,
+        UniGATConv,
+        UniGCNConv,
+        UniGCNIIConv,
+        UniGINConv,
+        UniSAGEConv,
+    )
+    from gnnlib.nn.path import PathCNN, PathConv, PathGRU, PathLSTM, PathNN, PathSum, PathTransformer
+    from gnnlib.nn.pool import (
+        ASAPooling,
+        DiffPool,
+        DMoNPooling,
+        EdgePooling,
+        GraclusPooling,
+        KMISPooling,
+        MinCutPooling,
+        Pooling,
+        SAGPooling,
+        TopKPooling,
+        graclus,
+    )
+    from gnnlib.nn.topo import NSDConv, SheafConv, sheaf_laplacian
 
 __all__ = [
     "Aggregation",
@@ -241,3 +248,50 @@ __all__ = [
     "VarAggregation",
     "VariancePreservingAggregation",
 ]
+
+#: The subpackage of each name that is imported when it is first touched: most programs want few of them.
+_LATER = {
+    "AllDeepSetsConv": "hyper",
+    "AllSetTransformerConv": "hyper",
+    "EDHNNConv": "hyper",
+    "HGNNConv": "hyper",
+    "HGNNPlusConv": "hyper",
+    "HNHNConv": "hyper",
+    "HyperGCNConv": "hyper",
+    "PhenomNN": "hyper",
+    "PhenomNNSimple": "hyper",
+    "UniGATConv": "hyper",
+    "UniGCNConv": "hyper",
+    "UniGCNIIConv": "hyper",
+    "UniGINConv": "hyper",
+    "UniSAGEConv": "hyper",
+    "PathCNN": "path",
+    "PathConv": "path",
+    "PathGRU": "path",
+    "PathLSTM": "path",
+    "PathNN": "path",
+    "PathSum": "path",
+    "PathTransformer": "path",
+    "ASAPooling": "pool",
+    "DiffPool": "pool",
+    "DMoNPooling": "pool",
+    "EdgePooling": "pool",
+    "GraclusPooling": "pool",
+    "KMISPooling": "pool",
+    "MinCutPooling": "pool",
+    "Pooling": "pool",
+    "SAGPooling": "pool",
+    "TopKPooling": "pool",
+    "graclus": "pool",
+    "NSDConv": "topo",
+    "SheafConv": "topo",
+    "sheaf_laplacian": "topo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f"gnnlib.nn.{_LATER[name]}"), name)
+    if name in _LATER.values():
+        return importlib.import_module(f"gnnlib.nn.{name}")
+    raise AttributeError(f"module 'gnnlib.nn' has no attribute {name!r}")

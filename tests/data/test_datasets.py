@@ -14,10 +14,14 @@ from gnnlib.data import LinkSplit, find_card, load, names
 from gnnlib.data.places import whereabouts
 from tests.data.test_places import snapshot
 
-ON_DISK = """actor chameleon-filtered chameleon-filtered-directed citeseer citeseer-links cora cora-links
-cornell enzymes enzymes-attributes huangpu imdb-binary minesweeper mutag nci1 ogbg-molbace ogbg-molesol
-ogbg-molfreesolv ogbl-ddi peptides-func proteins ptc-mr squirrel-filtered squirrel-filtered-directed
-texas wisconsin""".split()  # noqa: SIM905
+ON_DISK = """
+20news-w100 actor blogcatalog chameleon-filtered chameleon-filtered-directed citeseer citeseer-links
+coauthorship-cora coauthorship-cora-few cocitation-citeseer cocitation-citeseer-few cocitation-cora
+cocitation-cora-few contact-primary-school cora cora-links cornell csphd diseasome enzymes
+enzymes-attributes gnutella08 grqc house-committees huangpu imdb-binary minesweeper mutag nci1 ntu2012
+ogbg-molbace ogbg-molesol ogbg-molfreesolv ogbl-ddi peptides-func ppi-homo-sapiens proteins ptc-mr
+squirrel-filtered squirrel-filtered-directed texas walmart-trips wiki-documents wikipedia-pos wisconsin
+zoo""".split()  # noqa: SIM905
 
 
 @pytest.fixture(scope="module")
