@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -221,6 +222,8 @@ def _probe(fn: Callable[..., Any], device: str, dtype: torch.dtype) -> Iterator[
             yield kind(1)
         elif kind is str:
             yield "sum"
+        elif hasattr(kind, "is_cuda"):  # a request for a sample, which tells its device
+            yield SimpleNamespace(device=torch.device(device), is_cuda=device != "cpu")
         else:
             yield None
 

@@ -35,10 +35,12 @@ from gnnlib.sparse import (
     spgemm,
     spmm,
 )
+from gnnlib.sparse.ops.alias import alias_draw, alias_table
 from gnnlib.sparse.ops.edge_attention import Score
 from gnnlib.sparse.ops.enumerate_paths import PathKind
 from gnnlib.sparse.ops.multi_reduce import Moment
 from gnnlib.sparse.ops.sddmm import EdgeOp
+from gnnlib.sparse.ops.skipgram import UNIT, skipgram, walk_windows
 from gnnlib.sparse.ops.spmm import Reduce
 
 #: Shorter types are summed in float32, by its kernels.
@@ -83,6 +85,19 @@ def _listed(adj: CSR, kind: PathKind) -> Tensor:
     return enumerate_paths(adj, 2, kind).indptr[0]
 
 
+def _train(adj: CSR, draw: torch.Generator) -> Tensor:
+    """A block of skip-gram on walks, with negatives from an alias table."""
+    walks = random_walk(adj, torch.arange(_NODES), 4, seed=0)
+    ptr, context, centre = walk_windows(walks, 2, 0)
+    whole = torch.tensor([0, _NODES])
+    threshold, alias, _ = alias_table(whole, torch.rand(_NODES, generator=draw))
+    negative = alias_draw(threshold, alias, centre.shape[0], 0)
+    table = torch.rand(_NODES, UNIT, generator=draw)
+    out = torch.stack([centre.int(), negative], dim=1)
+    skipgram(table, table.clone(), ptr, context, out, 0.1, 0.01, 0.0, 100.0, 4)
+    return table
+
+
 def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     """Small calls of every public op, in each of the forms that compile apart."""
     draw = torch.Generator().manual_seed(0)
@@ -107,6 +122,9 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
         yield f"sddmm {op}", partial(sddmm, adj, target, source, op)
     for form in ("additive", "dot", "gatv2"):
         yield "edge_attention", partial(_attend, adj, form, leaf)
+    term = leaf(_EDGES, _HEADS)
+    ends, value = (leaf(_NODES, _HEADS), leaf(_NODES, _HEADS)), leaf(_NODES, _HEADS, _WIDTH)
+    yield "edge_attention", partial(edge_attention, adj, *ends, value, edge=term)
     for edges in ((), (leaf(_EDGES, 2), leaf(2, _WIDTH), leaf(2, _WIDTH))):
         kqv = [leaf(_NODES, _WIDTH) for _ in range(3)]
         yield "gated_sum", partial(gated_sum, adj, *kqv, *edges)
@@ -142,6 +160,7 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     yield "common_neighbors", lambda: common_neighbors(adj, edge_index).indptr
     for w in (None, torch.rand(_EDGES, generator=draw)):
         yield "random_walk", partial(random_walk, adj, torch.arange(_NODES), 4, p=0.5, weight=w)
+    yield "skipgram", partial(_train, adj, draw)
     yield "edge_matching", lambda: edge_matching(edge_index, scale.repeat(3), _NODES)
     yield "independent_set", lambda: independent_set(adj, scale, 2)
 
