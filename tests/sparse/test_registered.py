@@ -49,6 +49,8 @@ def samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         "spmm": [(p, i, w, x, r, c), (p, i, None, x, None, None)],
         "spmm_arg": [(p, i, w, x, True), (p, i, None, x, False)],
         "arg_scatter": [(arg, p, i, w, grad, g.num_cols), (arg, p, i, None, grad, g.num_cols)],
+        "arg_gather": [(arg, p, i, x)],
+        "arg_to_slots": [(arg, p, grad, g.num_edges)],
         "sddmm": [(p, i, grad, x, "dot"), (p, i, grad, x, "sub")],
         "segment_softmax": [(p, src)],
         "segment_reduce": [(p, src, "mean"), (p, src, "max")],
