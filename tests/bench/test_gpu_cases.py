@@ -74,7 +74,7 @@ def test_a_baseline_is_named_by_the_device() -> None:
 def test_without_a_device_it_says_so() -> None:
     with pytest.raises(ValueError, match=r"bench: nothing can be measured on a CUDA device here: .*torch"):
         Plan(device="cuda")
-    assert cuda.why_not() is not None
+    assert "torch" in str(cuda.why_not())
 
 
 def test_an_unknown_device() -> None:
