@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,9 @@ def reproduce(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run a recipe and write ``OUT/<recipe>.json``; what an interrupted run finished is not run again.
+
+    Seeds that the json holds are kept as they are, each with the commit it ran at, even where their run
+    directories are gone: only the others are trained.
 
     Args:
         recipe: from :func:`read_recipe`.
@@ -56,15 +59,69 @@ def reproduce(
     # The folder's name holds all that decides the run but its seeds: other settings never mix with these,
     # and asking for more seeds later trains only those that are new.
     run_dir = Path(runs) / f"{recipe.name}-{recipe.fingerprint}"
-    config = recipe.config(seeds=asked, device=device, root=root, out=str(run_dir))
+    kept = _kept(recorded, recipe, asked, run_dir)
+    missing = tuple(seed for seed in asked if seed not in {run["seed"] for run in kept})
+    if not missing:
+        content = _joined(recorded, kept, recipe, asked)
+        write_json(path, content)
+        return content
+    config = recipe.config(seeds=missing, device=device, root=root, out=str(run_dir))
     try:
         result = train.run(config, progress=progress, resume=run_dir.exists())
     except train.Interrupted as stop:
         told = f"{recipe.name} was interrupted; the same gnnlib reproduce command goes on where it stopped"
         raise train.Interrupted(told, stop.signum) from None
     content = record(recipe, result)
+    if kept:
+        content["peak_memory"] = max(content["peak_memory"] or 0, recorded.get("peak_memory") or 0) or None
+        content = _joined(content, [*kept, *content["runs"]], recipe, asked)
     write_json(path, content)
     return content
+
+
+def _kept(
+    recorded: Mapping[str, Any], recipe: Recipe, asked: Sequence[int], run_dir: Path
+) -> list[dict[str, Any]]:
+    """Recorded runs of these settings that need no training: of asked seeds, without a directory here."""
+    if recorded.get("fingerprint") != recipe.fingerprint:
+        return []
+    runs = [dict(run) for run in recorded["runs"]]
+    here = {run["seed"] for run in runs if (run_dir / str(run["dir"])).exists()}
+    commit = recorded.get("commit")
+    return [
+        {**run, "commit": run.get("commit", commit)}
+        for run in runs
+        if run["seed"] in asked and run["seed"] not in here
+    ]
+
+
+def _joined(
+    content: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], recipe: Recipe, asked: Sequence[int]
+) -> dict[str, Any]:
+    """The record with these runs in place of its own, in the order of the seeds."""
+    from gnnlib.train.result import summarise
+
+    ordered = [
+        {**run, "commit": run.get("commit", content["commit"])}
+        for run in sorted(runs, key=lambda run: list(asked).index(run["seed"]))
+    ]
+    summary = summarise(ordered)
+    test = summary["test"]
+    return {
+        **content,
+        "mean": test["mean"],
+        "std": test["std"],
+        "n": test["n"],
+        "seeds": list(asked),
+        "met": _met(recipe, float(test["mean"]), content["higher_is_better"]),
+        "validation": summary.get("val"),
+        "seconds": sum(float(run["seconds"]) for run in ordered),
+        "runs": ordered,
+    }
+
+
+def _met(recipe: Recipe, mean: float, higher_is_better: bool) -> bool:
+    return mean >= recipe.low if higher_is_better else mean <= recipe.high
 
 
 def record(recipe: Recipe, result: Result) -> dict[str, Any]:
@@ -88,7 +145,7 @@ def record(recipe: Recipe, result: Result) -> dict[str, Any]:
         "std": float(summary["std"]),
         "n": int(summary["n"]),
         "seeds": list(content["config"]["seeds"]),
-        "met": mean >= recipe.low if better else mean <= recipe.high,
+        "met": _met(recipe, mean, better),
         "expected": {"low": recipe.low, "high": recipe.high},
         "paper": {
             "metric": recipe.paper.metric,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,29 @@ def test_more_seeds_train_only_the_new_ones(tmp_path: Path) -> None:
     assert watch.ended == ["seed-2"]
     assert numbers(three)[:2] == numbers(two)
     assert numbers(reproduce(TINY, **places(tmp_path), seeds=1)) == numbers(two)[:1]
+
+
+def test_recorded_seeds_outlive_their_run_directories(tmp_path: Path) -> None:
+    whole = reproduce(TINY, **places(tmp_path / "a"))
+    two = reproduce(TINY, **places(tmp_path / "b"), seeds=2)
+    shutil.rmtree(tmp_path / "b" / "runs")
+    stored = tmp_path / "b" / "results" / "tiny.json"
+    stored.write_text(json.dumps({**two, "commit": "before"}))
+    watch = Break(after=99)
+    three = reproduce(TINY, **places(tmp_path / "b"), progress=watch)
+    assert watch.ended == ["seed-2"]
+    assert numbers(three) == numbers(whole)
+    for key in ("mean", "std", "n", "seeds", "met", "validation", "parameters"):
+        assert three[key] == whole[key], key
+    assert three["seconds"] == pytest.approx(sum(run["seconds"] for run in three["runs"]))
+    assert [run["commit"] for run in three["runs"]] == ["before", "before", three["commit"]]
+    assert json.loads(stored.read_text()) == three
+    four = reproduce(dataclasses.replace(TINY, seeds=4), **places(tmp_path / "b"), progress=watch)
+    assert watch.ended == ["seed-2", "seed-3"]
+    assert numbers(four)[:3] == numbers(whole)
+    shutil.rmtree(tmp_path / "b" / "runs")
+    assert numbers(reproduce(TINY, **places(tmp_path / "b"), seeds=1)) == numbers(whole)[:1]
+    assert not (tmp_path / "b" / "runs").exists()
 
 
 def test_a_changed_recipe_starts_afresh(tmp_path: Path) -> None:
