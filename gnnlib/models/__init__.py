@@ -47,6 +47,7 @@ from gnnlib.models.hyper_configs import (
     UniGATConfig,
     UniGCNIIConfig,
 )
+from gnnlib.models.path import PathNNConfig
 from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
 from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
 from gnnlib.models.sets import SetConfig
@@ -93,6 +94,7 @@ __all__ = [
     "names",
     "NodeModel",
     "NSDConfig",
+    "PathNNConfig",
     "PhenomNNConfig",
     "PooledConfig",
     "ResidualConfig",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from gnnlib.sparse import PathQuery
+
 Act: TypeAlias = Literal["relu", "elu", "leaky_relu", "gelu", "tanh", "abs", "none"]
 Norm: TypeAlias = Literal["auto", "none", "batch", "layer"]
 Jump: TypeAlias = Literal["auto", "last", "cat", "max", "lstm"]
@@ -55,6 +57,11 @@ class ModelConfig:
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
             raise ValueError(f"{type(self).__name__}: {name}={getattr(self, name)}; pass {wanted}")
+
+    @property
+    def path_query(self) -> PathQuery | None:
+        """The paths that the model reads, which a task finds once for all its graphs; None: it reads none."""
+        return None
 
     def norm_for(self, task: Task) -> Literal["none", "batch", "layer"]:
         """The normalisation of the encoder in a model of this task."""

@@ -15,7 +15,7 @@ from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
 from gnnlib.sparse import as_hypergraph, spmm
 
-_READOUTS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
+READOUTS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
 
 
 def _edges(edge_attr: Tensor | None, categories: CategoryEncoder | None) -> tuple[Tensor, ...]:
@@ -160,7 +160,7 @@ class GraphModel(nn.Module):
             code, loss = self.encoder(x, edge_index, batch, batch_size, *edges)
             return code, loss
         codes = self.encoder(x, edge_index, None, *edges) if edges else self.encoder(x, edge_index)
-        return _READOUTS[self.config.readout](codes, batch, batch_size), None
+        return READOUTS[self.config.readout](codes, batch, batch_size), None
 
 
 class LinkModel(nn.Module):

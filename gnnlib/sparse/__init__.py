@@ -7,7 +7,7 @@ from gnnlib.sparse.ops.common_neighbors import common_neighbors
 from gnnlib.sparse.ops.edge_attention import edge_attention
 from gnnlib.sparse.ops.edge_matching import edge_matching
 from gnnlib.sparse.ops.edge_relu_sum import edge_relu_sum
-from gnnlib.sparse.ops.enumerate_paths import Paths, enumerate_paths
+from gnnlib.sparse.ops.enumerate_paths import PathQuery, Paths, enumerate_paths
 from gnnlib.sparse.ops.fps import fps
 from gnnlib.sparse.ops.gated_sum import gated_sum
 from gnnlib.sparse.ops.independent_set import independent_set
@@ -47,6 +47,7 @@ __all__ = [
     "knn",
     "knn_graph",
     "multi_reduce",
+    "PathQuery",
     "Paths",
     "propagate",
     "radius",

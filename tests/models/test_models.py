@@ -261,6 +261,7 @@ def test_edge_weights_reach_the_layers_that_know_them(name: str) -> None:
         "gine",
         "mlp",
         "nsd",
+        "pathnn",
         "residual-gat",
         "residual-gin",
         "sage",

@@ -16,11 +16,12 @@ from gnnlib.nn.linear import Linear
 from gnnlib.nn.mlp import MLP
 from gnnlib.nn.norm import normalization
 from gnnlib.nn.path.encoders import Part, PathEncoder, path_encoder
-from gnnlib.sparse import CSR, Paths, as_csr, enumerate_paths, scatter
+from gnnlib.sparse import CSR, PathQuery, Paths, as_csr, scatter
 from gnnlib.sparse.ops.enumerate_paths import PathKind
 
 Variant: TypeAlias = Literal["sp", "sp+", "ap", "p"]
-_KINDS: dict[str, PathKind | None] = {"sp": "shortest", "sp+": "all_shortest", "ap": "simple", "p": None}
+#: The paths of each variant; None: those that are passed.
+KINDS: dict[str, PathKind | None] = {"sp": "shortest", "sp+": "all_shortest", "ap": "simple", "p": None}
 
 
 class PathConv(nn.Module):
@@ -37,6 +38,7 @@ class PathConv(nn.Module):
         norm: name of a normalisation, a module, or None.
         act: name of an activation, a function, or None.
         distance: embeds distances, or None.
+        norm_kwargs: arguments of the normalisation.
 
     Shapes: x ``[N, F]``, paths ``[P, k + 1]`` (far end first), distance ``[P, k + 1]``, edges ``[P, k]`` and
         edge_attr ``[E, D]`` -> ``[N, F]``.
@@ -51,11 +53,13 @@ class PathConv(nn.Module):
         norm: str | None = None,
         act: Activation = "relu",
         distance: nn.Embedding | None = None,
+        norm_kwargs: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.distance = distance
-        self.norm: Any = nn.Identity() if norm is None else normalization(norm, encoder.out_channels)
+        made = None if norm is None else normalization(norm, encoder.out_channels, **(norm_kwargs or {}))
+        self.norm: Any = nn.Identity() if made is None else made
         self.act = activation(act)
         self.reset_parameters()
 
@@ -112,6 +116,7 @@ class PathNN(nn.Module):
         distance: let the encoder see each node's distance to the centre, which gives ``"ap"`` its power.
         share: one encoder for all layers, as published, or one each.
         norm: normalisation of the input network and of each layer, or None.
+        norm_kwargs: its arguments.
         act: activation.
         dropout: probability in [0, 1) of dropping a state after a layer.
         normalize: divide states by their L2 norm before each layer.
@@ -135,6 +140,7 @@ class PathNN(nn.Module):
         distance: bool = False,
         share: bool = True,
         norm: str | None = "batch_norm",
+        norm_kwargs: dict[str, Any] | None = None,
         act: Activation = "relu",
         dropout: float = 0.0,
         normalize: bool = False,
@@ -143,9 +149,10 @@ class PathNN(nn.Module):
         super().__init__()
         if K < 1:
             raise ValueError(f"PathNN: K={K}; pass the most edges of a path, 1 or more")
-        self.K, self.variant = K, choose("variant", variant, _KINDS)
+        self.K, self.variant = K, choose("variant", variant, KINDS)
         self.dropout, self.normalize, self.edge_dim = dropout, normalize, edge_dim
-        self.mlp = MLP([in_channels, hidden_channels, hidden_channels], norm=norm, act=act, plain_last=False)
+        widths = [in_channels, hidden_channels, hidden_channels]
+        self.mlp = MLP(widths, norm=norm, norm_kwargs=norm_kwargs, act=act, plain_last=False)
         width = hidden_channels * (2 if distance else 1) + (edge_dim or 0)
         table = nn.Embedding(K + 1, hidden_channels) if distance else None
 
@@ -154,7 +161,9 @@ class PathNN(nn.Module):
 
         first = made()
         encoders = [first if share or k == 0 else made() for k in range(K)]
-        self.convs = nn.ModuleList(PathConv(e, norm=norm, act=act, distance=table) for e in encoders)
+        self.convs = nn.ModuleList(
+            PathConv(e, norm=norm, norm_kwargs=norm_kwargs, act=act, distance=table) for e in encoders
+        )
         self.lin = None if out_channels is None else Linear(hidden_channels, out_channels)
 
     @property
@@ -191,8 +200,7 @@ class PathNN(nn.Module):
 
     def paths(self, adj: CSR) -> Paths:
         """The paths of a graph that the variant names, found once and kept with the graph."""
-        kind, K, distance = _KINDS[self.variant], self.K, self.distance
+        kind = KINDS[self.variant]
         if kind is None:
             raise ValueError("PathNN: variant='p' reads given paths; pass paths=enumerate_paths(...)")
-        key = ("paths", K, kind, distance)
-        return adj.derive(key, lambda a: enumerate_paths(a, K, kind, distance=distance))
+        return PathQuery(self.K, kind, self.distance).of(adj)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnlib.data import Loaded
-from gnnlib.models import registry
+from gnnlib.models import ModelConfig, registry
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.losses import loss_of, scores_of
 from gnnlib.train.selection import Evaluation
@@ -65,11 +65,14 @@ class Task(ABC):
         """The direction of the metric."""
         return bool(self.metric.higher_is_better)
 
+    def options(self) -> ModelConfig:
+        """The options of the model."""
+        return registry.config_class(self.config.model)(**self.config.model_options)
+
     def build(self) -> nn.Module:
         """A new model, initialised from torch's global generator."""
-        options = registry.config_class(self.config.model)(**self.config.model_options)
         model: nn.Module = registry.build(
-            self.config.model, self.name, self.num_features, self.num_outputs, options, **self.facts()
+            self.config.model, self.name, self.num_features, self.num_outputs, self.options(), **self.facts()
         )
         return model
 

@@ -50,7 +50,8 @@ class GraphTask(Task):
         super().__init__(loaded, config, device)
         self.feature_sizes = list(loaded.feature_sizes)
         self.edge_feature_sizes = list(loaded.edge_feature_sizes)
-        self.graphs = PackedGraphs(loaded.dataset, device, self.dataset, per_node=self.per_node)
+        query = self.options().path_query
+        self.graphs = PackedGraphs(loaded.dataset, device, self.dataset, per_node=self.per_node, query=query)
         check_input("x", self.graphs.x, self.dataset)
         if not self.feature_sizes:
             x = self.graphs.x.float()

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gnnlib.sparse import CSR, PathQuery, Paths, as_csr
+
 __all__ = ["GraphBatch", "PackedGraphs"]
 
 
@@ -16,12 +18,13 @@ __all__ = ["GraphBatch", "PackedGraphs"]
 class GraphBatch:
     """B graphs side by side, without an edge between them.
 
-    Shapes: x ``[N, F]``, edge_index ``[2, E]``, batch ``[N]`` (the graph of each node), y ``[B, ...]``, or
-        ``[P, ...]`` for the P nodes ``labelled`` where labels are those of nodes; edge_attr ``[E, D]``.
+    Shapes: x ``[N, F]``, edge_index ``[2, E]``, or a CSR that keeps the paths of its graphs where the model
+        reads some; batch ``[N]`` (the graph of each node), y ``[B, ...]``, or ``[P, ...]`` for the P nodes
+        ``labelled`` where labels are those of nodes; edge_attr ``[E, D]``.
     """
 
     x: Tensor
-    edge_index: Tensor
+    edge_index: Tensor | CSR
     batch: Tensor
     y: Tensor
     size: int
@@ -37,6 +40,7 @@ class PackedGraphs:
         device: where the arrays go.
         name: the dataset's, for messages.
         per_node: labels are those of nodes; ``mask`` of a graph says which nodes have one, all without it.
+        query: paths that are found here, once for all graphs, and come with each batch.
 
     Shapes: x ``[N, F]`` and edge_index ``[2, E]`` over all graphs, y ``[B, ...]`` or ``[N, ...]``; edge_attr
         ``[E, D]`` where every graph has edge features.
@@ -44,7 +48,13 @@ class PackedGraphs:
     """
 
     def __init__(
-        self, graphs: Iterable[Any], device: torch.device, name: str, *, per_node: bool = False
+        self,
+        graphs: Iterable[Any],
+        device: torch.device,
+        name: str,
+        *,
+        per_node: bool = False,
+        query: PathQuery | None = None,
     ) -> None:
         xs, edges, ys, nodes, attrs, masks = [], [], [], [], [], []
         for number, graph in enumerate(graphs):
@@ -78,6 +88,8 @@ class PackedGraphs:
         self.edge_count = torch.tensor([e.size(1) for e in edges], device=device)
         self.node_start = _starts(self.node_count)
         self.edge_start = _starts(self.edge_count)
+        self.query = query
+        self.paths = None if query is None else self._found(query)
 
     def __len__(self) -> int:
         return self.node_count.numel()
@@ -91,13 +103,21 @@ class PackedGraphs:
         rows = _ranges(self.node_start[index], owner, new_start)
         edge_owner = torch.repeat_interleave(edge_count)
         columns = _ranges(self.edge_start[index], edge_owner, _starts(edge_count))
-        edge_index = self.edge_index[:, columns] + new_start[edge_owner]
+        edge_index: Tensor | CSR = self.edge_index[:, columns] + new_start[edge_owner]
+        if self.query is not None and self.paths is not None:
+            edge_index = as_csr(edge_index, owner.numel())
+            self.query.keep(edge_index, self.paths.take(self.node_start[index], node_count))
         edge_attr = None if self.edge_attr is None else self.edge_attr[columns]
         size, labelled = index.numel(), None
         if self.mask is not None:
             labelled = self.mask[rows].nonzero().view(-1)
             index = rows[labelled]
         return GraphBatch(self.x[rows], edge_index, owner, self.y[index], size, edge_attr, labelled)
+
+    def _found(self, query: PathQuery) -> Paths:
+        """The paths of all graphs side by side."""
+        first = torch.repeat_interleave(self.node_start, self.edge_count)
+        return query.of(as_csr(self.edge_index + first, self.x.size(0)))
 
 
 def _starts(count: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from gnnlib.sparse.ops.common_neighbors import sorted_rows
 from gnnlib.sparse.ops.enumerate_paths.request import FAR, Request
 from gnnlib.sparse.registry import dispatch
 
-__all__ = ["enumerate_paths", "PathKind", "Paths"]
+__all__ = ["enumerate_paths", "PathKind", "PathQuery", "Paths"]
 
 PathKind: TypeAlias = Literal["shortest", "all_shortest", "simple"]
 _KINDS: tuple[PathKind, ...] = ("shortest", "all_shortest", "simple")
@@ -160,3 +160,38 @@ def enumerate_paths(
         return tuple(part.view(-1, k + 2) for k, part in enumerate(torch.split(values, sizes)))
 
     return Paths(by_length(nodes), offset.unbind(0), None if steps is None else by_length(steps))
+
+
+class PathQuery(NamedTuple):
+    """Which paths of a graph are wanted; a CSR keeps the answer to each query.
+
+    Args:
+        length, kind, distance, max_per_node, seed: as :func:`enumerate_paths` takes them.
+    """
+
+    length: int
+    kind: PathKind = "shortest"
+    distance: bool = False
+    max_per_node: int | None = None
+    seed: int = 0
+
+    def of(self, adj: CSR) -> Paths:
+        """The paths of a graph, found once and kept with it.
+
+        Raises: what :func:`enumerate_paths` raises.
+        """
+        return adj.derive(self, self._found)
+
+    def keep(self, adj: CSR, paths: Paths) -> None:
+        """Give a graph the paths that are known already, such as those of a batch cut from its dataset."""
+        adj.derive(self, lambda _: paths)
+
+    def _found(self, adj: CSR) -> Paths:
+        return enumerate_paths(
+            adj,
+            self.length,
+            self.kind,
+            max_per_node=self.max_per_node,
+            seed=self.seed,
+            distance=self.distance,
+        )
