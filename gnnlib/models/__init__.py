@@ -52,6 +52,7 @@ from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
 from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
 from gnnlib.models.sets import SetConfig
 from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
+from gnnlib.models.spectral import CayleyNetConfig, ChebNetConfig
 
 __all__ = [
     "AIRConfig",
@@ -59,6 +60,8 @@ __all__ = [
     "APPNPConfig",
     "build",
     "CategoryEncoder",
+    "CayleyNetConfig",
+    "ChebNetConfig",
     "config_class",
     "DAGNNConfig",
     "DGCNConfig",

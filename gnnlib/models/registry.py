@@ -7,7 +7,19 @@ from typing import cast
 
 from torch import nn
 
-from gnnlib.models import basic, deep, directed, edges, fingerprint, hyper, path, pooling, sets, sheaf
+from gnnlib.models import (
+    basic,
+    deep,
+    directed,
+    edges,
+    fingerprint,
+    hyper,
+    path,
+    pooling,
+    sets,
+    sheaf,
+    spectral,
+)
 from gnnlib.models.configs import ModelConfig, Task
 from gnnlib.models.encoders import CategoryEncoder, Encoder
 from gnnlib.models.entry import ALL, Entry
@@ -15,7 +27,19 @@ from gnnlib.models.heads import GraphModel, IncidenceModel, LinkModel, NodeModel
 from gnnlib.names import choose
 
 #: Each family of models is a module with a table ``MODELS``.
-FAMILIES = (basic, deep, directed, edges, fingerprint, hyper, path, pooling, sets, sheaf)
+FAMILIES = (
+    basic,
+    deep,
+    directed,
+    edges,
+    fingerprint,
+    hyper,
+    path,
+    pooling,
+    sets,
+    sheaf,
+    spectral,
+)
 
 _MODELS: dict[str, Entry] = dict(
     sorted((name, entry) for family in FAMILIES for name, entry in family.MODELS.items())

@@ -328,6 +328,8 @@ def test_registry() -> None:
         ("dirresolvnet", {"K": 2, "alpha": 1.0}),
         ("digcnib", {"cap": 5}),
         ("magnet", {"q": 0.1, "K": 2}),
+        ("cayleynet", {"r": 2, "K": 3, "normalization": "none"}),
+        ("chebnet", {"K": 2, "normalization": "none"}),
         ("air", {"base": "appnp"}),
         ("nsd", {"kind": "general", "stalk_dim": 3, "num_layers": 3}),
         ("nsd", {"kind": "orthogonal", "stalk_dim": 3, "fixed_sheaf": True, "orth": "cayley"}),

@@ -17,6 +17,7 @@ from gnnlib.nn import (
     AllDeepSetsConv,
     AllSetTransformerConv,
     ARMAConv,
+    CayleyConv,
     ChebConv,
     ClusterGCNConv,
     ComplexFaberConv,
@@ -221,6 +222,7 @@ CASES = [
         lambda: ARMAConv(F_IN, F_OUT, num_stacks=2, num_layers=2, act=torch.tanh),
         lazy=lambda: ARMAConv(-1, F_OUT, num_stacks=2, num_layers=2, act=torch.tanh),
     ),
+    Case("CayleyConv", lambda: CayleyConv(F_IN, F_OUT, 2, 3)),
     Case("ChebConv", lambda: ChebConv(F_IN, F_OUT, 4), lazy=lambda: ChebConv(-1, F_OUT, 4)),
     Case(
         "ClusterGCNConv",

@@ -3,6 +3,7 @@
 from gnnlib.nn.conv.air import AIRConv, AIRGate
 from gnnlib.nn.conv.appnp import APPNP
 from gnnlib.nn.conv.arma import ARMAConv
+from gnnlib.nn.conv.cayley import CayleyConv
 from gnnlib.nn.conv.cheb import ChebConv
 from gnnlib.nn.conv.cluster_gcn import ClusterGCNConv
 from gnnlib.nn.conv.dagnn import DAGNNConv
@@ -46,6 +47,7 @@ __all__ = [
     "AIRGate",
     "APPNP",
     "ARMAConv",
+    "CayleyConv",
     "ChebConv",
     "ClusterGCNConv",
     "ComplexFaberConv",
