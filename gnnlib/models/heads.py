@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -168,6 +168,8 @@ class LinkModel(nn.Module):
 
     .. math:: s_{uv} = \langle z_u, z_v \rangle \quad\text{or}\quad \mathrm{MLP}(z_u \odot z_v)
 
+    A subclass whose ``decode`` looks at the graph says so by ``uses_graph = True``.
+
     Args:
         config: the options it was built from.
         encoder: from features to codes z.
@@ -175,6 +177,8 @@ class LinkModel(nn.Module):
     Shapes: x ``[N, in]``, edge_index ``[2, E]`` (the edges that may be seen), pairs ``[2, P]`` -> scores
         ``[P]``, logits of a link.
     """
+
+    uses_graph: ClassVar[bool] = False
 
     def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
         super().__init__()
@@ -192,14 +196,14 @@ class LinkModel(nn.Module):
         """Codes ``[N, hidden]``."""
         return cast(Tensor, self.encoder(x, edge_index))
 
-    def decode(self, z: Tensor, pairs: Tensor) -> Tensor:
-        """Scores ``[P]`` of pairs ``[2, P]`` from codes z ``[N, hidden]``."""
+    def decode(self, z: Tensor, pairs: Tensor, graph: Adj | None = None) -> Tensor:
+        """Scores ``[P]`` of pairs ``[2, P]`` from codes z ``[N, hidden]``, not looking at the graph."""
         product = z.index_select(0, pairs[0]) * z.index_select(0, pairs[1])
         return product.sum(-1) if self.mlp is None else self.mlp(product).squeeze(-1)
 
     def forward(self, x: Tensor, edge_index: Adj, pairs: Tensor) -> Tensor:
         """Scores ``[P]`` of pairs ``[2, P]``."""
-        return self.decode(self.encode(x, edge_index), pairs)
+        return self.decode(self.encode(x, edge_index), pairs, edge_index)
 
 
 class IncidenceModel(LinkModel):

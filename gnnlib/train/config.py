@@ -51,6 +51,8 @@ class TrainConfig:
         negatives: of a link task: ``uniform``, as many random non-edges as edges, drawn anew in each step;
             ``all``, every non-edge, edges (and each node with itself) weighing half of the loss, as in the
             published graph auto-encoder: inner products only, memory grows with the square of the nodes.
+        remove_targets: of a link task: take the positive pairs of a batch, in both directions, out of the
+            graph before messages pass over it; None: for models whose decoder looks at the graph.
         normalize_features: divide each node's features by their sum.
         patience: stop after this many evaluated epochs without a better validation result; None: never.
         monitor: what is better: the validation ``metric`` (a tie goes to the lower loss), the validation
@@ -87,6 +89,7 @@ class TrainConfig:
     batch_size: int | None = None
     fanout: tuple[int, ...] | None = None
     negatives: Literal["uniform", "all"] = "uniform"
+    remove_targets: bool | None = None
     normalize_features: bool = False
     patience: int | None = None
     monitor: Literal["metric", "loss", "both"] = "metric"
@@ -125,6 +128,8 @@ class TrainConfig:
             _require("fanout", self.fanout, all(k >= -1 for k in self.fanout), "neighbours of a hop, or -1")
         if self.negatives == "all" and self.batch_size is not None:
             raise ValueError("negatives=all takes every pair in each step; drop batch_size, or negatives")
+        if self.negatives == "all" and self.remove_targets:
+            raise ValueError("negatives=all takes every pair in each step; drop remove_targets, or negatives")
         model = names.choose("model", self.model, registry.names())
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "model_options", _model_values(model, self.model_options))

@@ -37,7 +37,8 @@ class IncidenceTask(LinkTask):
     over the training incidences only.
 
     Shapes: x ``[N, F]``, incidences ``[2, nnz]``, pairs of items ``[2, P]``.
-    Raises: ValueError when features and hypergraph disagree or hold NaN, or for ``negatives=all``.
+    Raises: ValueError when features and hypergraph disagree or hold NaN, or for ``negatives=all`` and
+        ``remove_targets``.
     """
 
     name = "incidence"
@@ -46,6 +47,10 @@ class IncidenceTask(LinkTask):
         if config.negatives == "all":
             raise ValueError(
                 f"{loaded.name}: negatives=all is offered for links between nodes; take negatives=uniform"
+            )
+        if config.remove_targets:
+            raise ValueError(
+                f"{loaded.name}: remove_targets is offered for links between nodes; leave it out"
             )
         super().__init__(loaded, config, device)
 
@@ -71,6 +76,12 @@ class IncidenceTask(LinkTask):
         found = super().rows(model)
         node, hyperedge = found.pop("source"), found.pop("target") - self.size[0]
         return {"node": node, "hyperedge": hyperedge, **found}
+
+    def _removes(self, model: nn.Module) -> bool:
+        return False
+
+    def _graph(self, model: nn.Module, batch: Any = None) -> Any:
+        return self.edge_index
 
     def _items(self, pairs: Tensor) -> Tensor:
         return (pairs + torch.tensor([[0], [self.size[0]]])).to(self.device)

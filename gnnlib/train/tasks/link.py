@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gnnlib.data import Loaded
+from gnnlib.sparse.convert import Adj
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.guards import check_input, check_rows
 from gnnlib.train.losses import loss_of
@@ -24,6 +25,7 @@ from gnnlib.train.tasks.base import (
     picture_sample,
     row_normalised,
 )
+from gnnlib.train.tasks.messages import MessageGraph, check_no_leak, pair_keys
 
 __all__ = ["LinkTask", "sample_negatives"]
 
@@ -45,8 +47,14 @@ class _Pairs:
 class LinkTask(Task):
     """Edges against non-edges, by binary cross-entropy with as many uniform negatives as positives.
 
+    A model whose class says ``uses_graph = True`` is called as ``decode(z, pairs, graph)``, with the graph
+    that its codes were made on: the training edges in both directions, each once, as a CSR. In a training
+    step, ``forward(x, graph, pairs)`` does the same. ``remove_targets`` takes the positive pairs of a
+    training batch out of the graph, before messages pass.
+
     Shapes: x ``[N, F]``, pairs ``[2, P]``.
-    Raises: ValueError when features and graph disagree or hold NaN.
+    Raises: ValueError when features and graph disagree or hold NaN, or when the graph that messages pass over
+        holds a validation or test edge.
     """
 
     name = "link"
@@ -73,9 +81,10 @@ class LinkTask(Task):
         """Go over to another split, and so to the graph of its training edges."""
         split, data, device = loaded.split, loaded.dataset[0], self.device
         self.positives = split.train_edges.to(device)
-        self.edge_index = data.edge_index.to(device)  # the training edges only: load() saw to that
-        both_ways = torch.cat([self.edge_index, self.edge_index.flip(0)], dim=1)
-        self.known = torch.unique(_keys(both_ways, self.num_nodes))
+        self.edge_index = data.edge_index.to(device)
+        self.messages = MessageGraph(self.edge_index, self.num_nodes)
+        check_no_leak(self.dataset, self.messages, split)
+        self.known = self.messages.known
         loops = torch.arange(self.num_nodes, device=device).expand(2, -1)
         both_ways = torch.stack([self.known // self.num_nodes, self.known % self.num_nodes])
         self.both_ways_and_loops = torch.cat([both_ways, loops], dim=1)
@@ -94,6 +103,26 @@ class LinkTask(Task):
     def _negatives(self, count: int, generator: torch.Generator) -> Tensor:
         return sample_negatives(self.known, self.num_nodes, count, generator)
 
+    def build(self) -> nn.Module:
+        """A new model, initialised from torch's global generator.
+
+        Raises: ValueError where the targets leave it no graph, or ``negatives=all`` has no pairs to decode.
+        """
+        model = super().build()
+        count = self.positives.size(1)
+        if self._removes(model) and (self.config.batch_size or count) >= count:
+            raise ValueError(
+                f"{self.dataset}: remove_targets takes the edges of a batch out of the graph, and a batch of "
+                f"batch_size={self.config.batch_size} holds all {count}; pass a smaller batch_size, such as "
+                f"{max(count // 8, 1)}, or remove_targets=false"
+            )
+        if self.config.negatives == "all" and _looks(model):
+            raise ValueError(
+                f"{self.dataset}: negatives=all needs inner products, but the decoder of model "
+                f"'{self.config.model}' looks at the graph; take negatives=uniform"
+            )
+        return model
+
     def batches(self, generator: torch.Generator) -> Iterator[_Pairs | None]:
         """The training edges in a new random order, each batch with its own negatives; None for all pairs."""
         if self.config.negatives == "all":
@@ -111,34 +140,34 @@ class LinkTask(Task):
         if batch is None:
             z = self.call(model, "encode", self.x, self.edge_index)
             return all_pairs_loss(z, self.both_ways_and_loops), 1
-        scores = model(self.x, self.edge_index, batch.pairs)
+        scores = model(self.x, self._graph(model, batch), batch.pairs)
         return loss_of("binary", scores, batch.label), batch.label.numel()
 
     def evaluate(self, model: nn.Module, parts: Sequence[str]) -> dict[str, Evaluation]:
         """Scores of the fixed positives and negatives of each part, from one encoding."""
-        z = self.call(model, "encode", self.x, self.edge_index)
+        z, graph = self._codes(model)
         found = {}
         for part in parts:
             held = self.held[part]
-            found[part] = self.measured(self._scores(model, z, held.pairs), held.label)
+            found[part] = self.measured(self._scores(model, z, held.pairs, graph), held.label)
         return found
 
     def predictions(self, model: nn.Module, parts: Sequence[str]) -> Arrays:
         """Scores of the pairs of each part, and the codes of the nodes in the picture."""
-        z = self.call(model, "encode", self.x, self.edge_index)
+        z, graph = self._codes(model)
         arrays: Arrays = {}
         for part in parts:
             held = self.held[part]
             arrays[f"{part}_index"] = numpy_of(held.pairs)
             arrays[f"{part}_label"] = labels_of(self.kind, held.label)
-            arrays[f"{part}_score"] = numpy_of(self._scores(model, z, held.pairs))
+            arrays[f"{part}_score"] = numpy_of(self._scores(model, z, held.pairs, graph))
         shown = picture_sample(self.num_nodes)
         parts_of_nodes = torch.full((self.num_nodes,), -1, dtype=torch.int8)
         return arrays | embedding_arrays(z[shown.to(z.device)], shown, None, parts_of_nodes)
 
     def rows(self, model: nn.Module) -> Arrays:
         """A row for each held-out pair of validation and test."""
-        z = self.call(model, "encode", self.x, self.edge_index)
+        z, graph = self._codes(model)
         held = [self.held[part] for part in ("val", "test")]
         pairs, label = torch.cat([h.pairs for h in held], dim=1), torch.cat([h.label for h in held])
         part = [np.full(h.label.numel(), name) for h, name in zip(held, ("val", "test"), strict=True)]
@@ -147,12 +176,35 @@ class LinkTask(Task):
             "target": numpy_of(pairs[1]),
             "part": np.concatenate(part),
             "label": labels_of(self.kind, label),
-            **self.scored(self._scores(model, z, pairs)),
+            **self.scored(self._scores(model, z, pairs, graph)),
         }
 
-    def _scores(self, model: nn.Module, z: Tensor, pairs: Tensor) -> Tensor:
-        chunks = [self.call(model, "decode", z, chunk) for chunk in torch.split(pairs, EVAL_PAIRS, dim=1)]
+    def _removes(self, model: nn.Module) -> bool:
+        removes = self.config.remove_targets
+        return _looks(model) if removes is None else removes
+
+    def _graph(self, model: nn.Module, batch: _Pairs | None = None) -> Adj:
+        """What messages pass over, in training less the targets of the batch where they are removed."""
+        if not self._removes(model):
+            return self.messages.adj if _looks(model) else self.edge_index
+        return self.messages.adj if batch is None else self.messages.without(batch.pairs[:, batch.label > 0])
+
+    def _codes(self, model: nn.Module) -> tuple[Tensor, Adj]:
+        graph = self._graph(model)
+        return self.call(model, "encode", self.x, graph), graph
+
+    def _decoded(self, model: nn.Module, z: Tensor, pairs: Tensor, graph: Adj) -> Tensor:
+        seen = (graph,) if _looks(model) else ()
+        return self.call(model, "decode", z, pairs, *seen)
+
+    def _scores(self, model: nn.Module, z: Tensor, pairs: Tensor, graph: Adj) -> Tensor:
+        chunks = [self._decoded(model, z, chunk, graph) for chunk in torch.split(pairs, EVAL_PAIRS, dim=1)]
         return torch.cat(chunks).float()
+
+
+def _looks(model: nn.Module) -> bool:
+    """Whether the decoder of a model looks at the graph."""
+    return bool(getattr(model, "uses_graph", False))
 
 
 def all_pairs_loss(z: Tensor, positives: Tensor) -> Tensor:
@@ -177,10 +229,6 @@ def labelled(positives: Tensor, negatives: Tensor) -> _Pairs:
     return _Pairs(torch.cat([positives, negatives], dim=1), label)
 
 
-def _keys(pairs: Tensor, num_nodes: int) -> Tensor:
-    return pairs[0] * num_nodes + pairs[1]
-
-
 def sample_negatives(known: Tensor, num_nodes: int, count: int, generator: torch.Generator) -> Tensor:
     """Uniform node pairs that are neither loops nor known edges.
 
@@ -201,7 +249,7 @@ def sample_negatives(known: Tensor, num_nodes: int, count: int, generator: torch
         pairs = torch.randint(num_nodes, (2, missing + missing // 8 + 16), generator=generator).to(
             known.device
         )
-        key = _keys(pairs, num_nodes)
+        key = pair_keys(pairs, num_nodes)
         place = torch.searchsorted(known, key).clamp(max=max(known.numel() - 1, 0))
         is_known = known[place] == key if known.numel() else torch.zeros_like(key, dtype=torch.bool)
         pairs = pairs[:, ~is_known & (pairs[0] != pairs[1])][:, :missing]
