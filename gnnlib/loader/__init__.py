@@ -5,7 +5,7 @@ has the same batches for any number of workers; ``seed=`` fixes them from run to
 ``BaseSampler``s and serve in PyG's own ``NodeLoader`` and ``LinkLoader`` too.
 """
 
-from gnnlib.loader.cluster import ClusterData, ClusterLoader, metis
+from gnnlib.loader.cluster import ClusterData, ClusterLoader
 from gnnlib.loader.hgt import HGTLoader, HGTSampler
 from gnnlib.loader.link import LinkNeighborLoader
 from gnnlib.loader.negatives import structured_negatives, uniform_negatives
@@ -18,6 +18,7 @@ from gnnlib.loader.saint import (
 )
 from gnnlib.loader.sampler import NeighborSampler
 from gnnlib.loader.shadow import ShaDowKHopSampler
+from gnnlib.sparse.partition import metis
 
 __all__ = [
     "ClusterData",

@@ -5,55 +5,15 @@ from __future__ import annotations
 import warnings
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch_geometric.loader
 from torch import Tensor
 from torch_geometric.loader.cluster import Partition
-from torch_geometric.utils import coalesce, remove_self_loops, to_undirected
 
 from gnnlib.loader.seeded import SeededIndex, SeededLoader
-from gnnlib.sparse import as_csr
+from gnnlib.sparse.partition import metis
 
-__all__ = ["ClusterData", "ClusterLoader", "metis"]
-
-
-def metis(
-    edge_index: Tensor, num_nodes: int, num_parts: int, *, recursive: bool = False, seed: int = 0
-) -> Tensor:
-    """Cut a graph into parts of about equal size with few edges between them.
-
-    Karypis and Kumar, A Fast and High Quality Multilevel Scheme for Partitioning Irregular Graphs, SIAM J.
-    Sci. Comput. 20(1), 1998, through pymetis. Directions, loops and parallel edges are dropped before.
-
-    Args:
-        edge_index: the edges, ``[2, E]``.
-        num_nodes: N.
-        num_parts: at least 1.
-        recursive: cut in two again and again, not in all parts at once.
-        seed: of METIS.
-
-    Shapes: -> the part of each node, int64 ``[N]``.
-    Raises: ImportError without pymetis; ValueError for fewer than one part.
-    """
-    if num_parts < 1:
-        raise ValueError(f"metis: num_parts={num_parts}; at least 1 is needed")
-    try:
-        import pymetis
-    except ImportError:
-        raise ImportError("'pymetis' is not installed; run: pip install pymetis") from None
-    edge_index = coalesce(to_undirected(remove_self_loops(edge_index.cpu())[0], num_nodes=num_nodes))
-    if num_parts == 1 or num_nodes == 0:
-        return torch.zeros(num_nodes, dtype=torch.int64)
-    adj = as_csr(edge_index, num_nodes)
-    arrays = adj.indptr.numpy(), adj.indices.numpy()
-    if hasattr(pymetis, "CSRAdjacency"):
-        graph = {"adjacency": pymetis.CSRAdjacency(*arrays)}
-    else:  # before 2025.2
-        graph = dict(zip(("xadj", "adjncy"), arrays, strict=True))
-    options = pymetis.Options(seed=seed)
-    _, part = pymetis.part_graph(num_parts, **graph, recursive=recursive, options=options)
-    return torch.from_numpy(np.asarray(part, dtype=np.int64))
+__all__ = ["ClusterData", "ClusterLoader"]
 
 
 class ClusterData(torch_geometric.loader.ClusterData):  # type: ignore[misc]

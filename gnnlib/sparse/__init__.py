@@ -27,6 +27,7 @@ from gnnlib.sparse.ops.segment_reduce import segment_reduce
 from gnnlib.sparse.ops.segment_softmax import segment_softmax
 from gnnlib.sparse.ops.spgemm import spgemm
 from gnnlib.sparse.ops.spmm import spmm
+from gnnlib.sparse.partition import metis
 from gnnlib.sparse.points import knn, knn_graph, radius, radius_graph
 from gnnlib.sparse.registry import use_backend
 
@@ -46,6 +47,7 @@ __all__ = [
     "independent_set",
     "knn",
     "knn_graph",
+    "metis",
     "multi_reduce",
     "PathQuery",
     "Paths",
