@@ -95,6 +95,7 @@ from gnnlib.nn.mlp import MLP
 from gnnlib.nn.readout import global_add_pool, global_max_pool, global_mean_pool
 
 if TYPE_CHECKING:
+    from gnnlib.nn.encode import LaplacianPE, RandomWalkPE
     from gnnlib.nn.hyper import (
         AllDeepSetsConv,
         AllSetTransformerConv,
@@ -188,6 +189,7 @@ __all__ = [
     "HypergraphConv",
     "JumpingKnowledge",
     "KMISPooling",
+    "LaplacianPE",
     "LazyPropagation",
     "LCMAggregation",
     "LEConv",
@@ -222,6 +224,7 @@ __all__ = [
     "Pooling",
     "PowerMeanAggregation",
     "QuantileAggregation",
+    "RandomWalkPE",
     "ResGatedGraphConv",
     "RGCNConv",
     "SAGEConv",
@@ -253,6 +256,8 @@ __all__ = [
 
 #: The subpackage of each name that is imported when it is first touched: most programs want few of them.
 _LATER = {
+    "LaplacianPE": "encode",
+    "RandomWalkPE": "encode",
     "AllDeepSetsConv": "hyper",
     "AllSetTransformerConv": "hyper",
     "EDHNNConv": "hyper",

@@ -50,6 +50,7 @@ from gnnlib.nn import (
     HyperGCNConv,
     HypergraphConv,
     JumpingKnowledge,
+    LaplacianPE,
     LazyPropagation,
     LEConv,
     LGConv,
@@ -70,6 +71,7 @@ from gnnlib.nn import (
     PhenomNN,
     PhenomNNSimple,
     PNAConv,
+    RandomWalkPE,
     ResGatedGraphConv,
     RGCNConv,
     SAGEConv,
@@ -143,6 +145,11 @@ def on_edge_attr_last(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 
 def on_single_nodes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     out: Tensor = layer(x, edge_index, torch.arange(x.size(0)), x.size(0))  # each node is read as a graph
+    return out
+
+
+def on_batches(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, edge_index, torch.arange(x.size(0)) // 20)
     return out
 
 
@@ -300,6 +307,12 @@ CASES = [
         lazy=lambda: HypergraphConv(-1, F_OUT),
     ),
     Case("JumpingKnowledge", lambda: JumpingKnowledge("lstm", F_IN, 3), out=F_IN, run=on_layers),
+    Case(  # in evaluation, since signs are random in training
+        "LaplacianPE",
+        lambda: LaplacianPE(F_IN, 2).eval(),
+        out=F_IN,
+        run=on_batches,
+    ),
     Case(
         "LazyPropagation",
         lambda: LazyPropagation(beta=1.0, gamma=1.0),
@@ -348,6 +361,7 @@ CASES = [
         "PhenomNNSimple", lambda: PhenomNNSimple(1.0, 2.0, K=3), out=F_IN, run=on_hyperedges, any_width=True
     ),
     Case("PNAConv", lambda: pna(F_IN, F_OUT)),
+    Case("RandomWalkPE", lambda: RandomWalkPE(F_IN, 4), out=F_IN, run=on_batches),
     Case(
         "ResGatedGraphConv",
         lambda: ResGatedGraphConv(F_IN, F_OUT),

@@ -76,27 +76,31 @@ def test_relabelling_and_batches(encode: object) -> None:
     assert_close(moved, expected)
 
 
-@pytest.mark.parametrize("build", [lambda: RandomWalkPE(5, 4), lambda: LaplacianPE(5, 4)])
+@pytest.mark.parametrize("build", [lambda: RandomWalkPE(4, 5), lambda: LaplacianPE(4, 5)])
 def test_modules_know_a_graph_again(build: object, monkeypatch: pytest.MonkeyPatch) -> None:
     module = build().eval()  # type: ignore[operator]
     seen: list[int] = []
     numbers = module.numbers
     monkeypatch.setattr(module, "numbers", lambda g: (seen.append(g.num_graphs), numbers(g))[1])
     first, second = undirected(9, 0.4, 1), undirected(12, 0.3, 2)
-    one = module(first, 9)
-    both = module(torch.cat([second, first + 12], 1), 21, torch.tensor([0] * 12 + [1] * 9))
+    x = torch.randn(21, 4)
+    one = module(x[12:], first)
+    both = module(x, torch.cat([second, first + 12], 1), torch.tensor([0] * 12 + [1] * 9))
     assert seen == [1, 1]
     assert_close(both[12:], one)
-    assert_close(module(second, 12), both[:12])
+    assert_close(module(x[:12], second), both[:12])
     assert seen == [1, 1]
-    assert len(pickle.loads(pickle.dumps(module._known))) == len(copy.deepcopy(module._known)) == 0
-    module.train()(first, 9).sum().backward()
+    (known,) = module._known.values()
+    assert (len(known), len(pickle.loads(pickle.dumps(known))), len(copy.deepcopy(known))) == (2, 0, 0)
+    assert module.double()(x.double(), second).dtype == torch.float64
+    assert seen == [1, 1, 1]
+    module.float().train()(x[:9], first).sum().backward()
     assert module.lin.weight.grad.isfinite().all()
-    assert repr(module) in ("RandomWalkPE(5, 4)", "LaplacianPE(5, 4)")
+    assert repr(module) in ("RandomWalkPE(4, steps=5)", "LaplacianPE(4, k=5)")
 
 
 def test_signs_are_drawn_in_training_only() -> None:
-    module = LaplacianPE(6, 3)
+    module = LaplacianPE(3, 6)
     rows = torch.randn(10, 6)
     signs = torch.stack([module._varied(rows)[0] / rows[0] for _ in range(20)])
     assert_close(signs.abs(), torch.ones_like(signs))
@@ -130,6 +134,6 @@ def test_graphs_of_a_batch_in_any_order() -> None:
     with pytest.raises(ValueError, match=r"batch has shape \[10\] but there are 9 nodes"):
         Graphs.of(first, 9, batch)
     with pytest.raises(ValueError, match="steps=0; pass 1 or more"):
-        RandomWalkPE(0, 3)
+        RandomWalkPE(3, 0)
     with pytest.raises(ValueError, match="edge_index is list"):
         laplacian_encoding([[0], [1]], 2, 1)  # type: ignore[arg-type]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import torch
 from torch import Tensor, nn
 
 from gnnlib.nn.init import reset
@@ -10,24 +13,24 @@ from gnnlib.sparse.graphs import GraphCache, Graphs
 
 
 class PlaceEncoding(nn.Module):
-    r"""Base of the encodings: :math:`\mathrm{ReLU}(\mathrm{BN}(W p + b))` of the numbers p of each node.
+    r"""Base of the encodings: adds :math:`\mathrm{ReLU}(\mathrm{BN}(W p + b))` of the numbers p of each node.
 
     The numbers of a graph are computed when it is first seen and kept by its content, so that they are not
     computed again when it comes back in another batch.
 
     Args:
+        channels: width of x.
         width: how many numbers a node has.
-        channels: width of the encoding.
 
-    Shapes: edge_index ``[2, E]``, num_nodes N, batch ``[N]`` -> ``[N, channels]``.
+    Shapes: x ``[N, channels]``, edge_index ``[2, E]``, batch ``[N]`` -> ``[N, channels]``.
     """
 
-    def __init__(self, width: int, channels: int) -> None:
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.channels = channels
         self.lin = Linear(width, channels)
         self.norm = nn.BatchNorm1d(channels)
-        self._known = GraphCache()
+        self._known: dict[torch.dtype, GraphCache] = {}
 
     def reset_parameters(self) -> None:
         """Draw new parameters."""
@@ -35,19 +38,21 @@ class PlaceEncoding(nn.Module):
         reset(self.norm)
 
     def forward(
-        self,
-        edge_index: Tensor,
-        num_nodes: int,
-        batch: Tensor | None = None,
-        *,
-        graphs: Graphs | None = None,
+        self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, *, graphs: Graphs | None = None
     ) -> Tensor:
-        """Encode the nodes; ``graphs`` are those of the batch where somebody has sorted them already."""
-        graphs = Graphs.of(edge_index, num_nodes, batch) if graphs is None else graphs
-        rows = graphs.in_callers_order(self._known.rows(graphs, self.numbers))
-        rows = rows.to(device=self.lin.weight.device, dtype=self.lin.weight.dtype)
-        out: Tensor = self.norm(self.lin(self._varied(rows)))
-        return out.relu()
+        """Add the encoding to x; ``graphs`` are those of the batch where they are sorted already."""
+        if x.dim() != 2 or x.shape[1] != self.channels:
+            raise ValueError(
+                f"{type(self).__name__}: x has shape {list(x.shape)}, {x.shape[-1]} features, but "
+                f"channels={self.channels}; pass x [N, {self.channels}]"
+            )
+        graphs = Graphs.of(edge_index, x.shape[0], batch) if graphs is None else graphs
+        # float32 at least: the numbers themselves do not suffer from narrow weights
+        dtype = torch.promote_types(self.lin.weight.dtype, torch.float32)
+        known = self._known.setdefault(dtype, GraphCache())
+        rows = graphs.in_callers_order(known.rows(graphs, lambda some: self.numbers(some).to(dtype)))
+        mapped = self.lin(self._varied(rows.to(device=x.device, dtype=x.dtype)))
+        return x + cast(Tensor, self.norm(mapped)).relu()
 
     def numbers(self, graphs: Graphs) -> Tensor:
         """The numbers of each node, ``[N, width]``."""

@@ -35,29 +35,29 @@ def laplacian_encoding(edge_index: Tensor, num_nodes: int, k: int, batch: Tensor
 
 
 class LaplacianPE(PlaceEncoding):
-    r"""Encodes the nodes by :func:`laplacian_encoding`, mapped to the width of the features.
+    r"""Adds to the nodes their :func:`laplacian_encoding`, mapped to the width of x.
 
-    .. math:: \mathrm{ReLU}\big(\mathrm{BN}(W (s \odot v_i) + b)\big)
+    .. math:: x'_i = x_i + \mathrm{ReLU}\big(\mathrm{BN}(W (s \odot v_i) + b)\big)
 
     The signs s of the vectors are random in each training step, since neither is the right one, and 1 in
     evaluation.
 
     Args:
+        channels: width of x.
         k: number of eigenvectors.
-        channels: width of the encoding.
 
-    Shapes: edge_index ``[2, E]``, num_nodes N, batch ``[N]`` -> ``[N, channels]``.
+    Shapes: x ``[N, channels]``, edge_index ``[2, E]``, batch ``[N]`` -> ``[N, channels]``.
     Cost: the eigenvectors once for each graph, kept by its content; then a dense product.
-    Raises: ValueError for k below 1.
+    Raises: ValueError for k below 1, or x of another width.
     """
 
-    def __init__(self, k: int, channels: int) -> None:
-        super().__init__(checked("LaplacianPE", "k", k), channels)
+    def __init__(self, channels: int, k: int) -> None:
+        super().__init__(channels, checked("LaplacianPE", "k", k))
         self.k = k
 
     def numbers(self, graphs: Graphs) -> Tensor:
         """The entries of the eigenvectors, ``[N, k]``."""
-        return _vectors(graphs, self.k).to(self.lin.weight.dtype)
+        return _vectors(graphs, self.k)
 
     def _varied(self, rows: Tensor) -> Tensor:
         if not self.training:
@@ -65,7 +65,7 @@ class LaplacianPE(PlaceEncoding):
         return rows * (torch.rand(self.k, device=rows.device) < 0.5).to(rows.dtype).mul(2).sub(1)
 
     def __repr__(self) -> str:
-        return f"LaplacianPE({self.k}, {self.channels})"
+        return f"LaplacianPE({self.channels}, k={self.k})"
 
 
 def _vectors(graphs: Graphs, k: int) -> Tensor:

@@ -38,29 +38,29 @@ def random_walk_encoding(
 
 
 class RandomWalkPE(PlaceEncoding):
-    r"""Encodes the nodes by :func:`random_walk_encoding`, mapped to the width of the features.
+    r"""Adds to the nodes their :func:`random_walk_encoding`, mapped to the width of x.
 
-    .. math:: \mathrm{ReLU}\big(\mathrm{BN}(W p_i + b)\big)
+    .. math:: x'_i = x_i + \mathrm{ReLU}\big(\mathrm{BN}(W p_i + b)\big)
 
     Args:
+        channels: width of x.
         steps: the largest number of steps T.
-        channels: width of the encoding.
 
-    Shapes: edge_index ``[2, E]``, num_nodes N, batch ``[N]`` -> ``[N, channels]``.
+    Shapes: x ``[N, channels]``, edge_index ``[2, E]``, batch ``[N]`` -> ``[N, channels]``.
     Cost: that of the walks once for each graph, kept by its content; then a dense product.
-    Raises: ValueError for fewer than one step.
+    Raises: ValueError for fewer than one step, or x of another width.
     """
 
-    def __init__(self, steps: int, channels: int) -> None:
-        super().__init__(checked("RandomWalkPE", "steps", steps), channels)
+    def __init__(self, channels: int, steps: int) -> None:
+        super().__init__(channels, checked("RandomWalkPE", "steps", steps))
         self.steps = steps
 
     def numbers(self, graphs: Graphs) -> Tensor:
         """The probabilities of return, ``[N, steps]``."""
-        return _walks(graphs, self.steps, self.lin.weight.dtype)
+        return _walks(graphs, self.steps, torch.promote_types(self.lin.weight.dtype, torch.float32))
 
     def __repr__(self) -> str:
-        return f"RandomWalkPE({self.steps}, {self.channels})"
+        return f"RandomWalkPE({self.channels}, steps={self.steps})"
 
 
 def _walks(graphs: Graphs, steps: int, dtype: torch.dtype) -> Tensor:
