@@ -95,36 +95,10 @@ class ChebConv(Conv):
         lins = list(self._maps())
         clenshaw = narrower(lins, x, self.aggr)
         adj = self._graph(edge_index, x, x)
-        step = self._scaled(adj, self._edge_weight(adj, edge_weight, x), x, batch, lambda_max)
+        weight = self._edge_weight(adj, edge_weight, x)
+        step = scaled_laplacian(adj, weight, x, self.normalization, batch, lambda_max)
         out = chebyshev(lambda h: step(h, self.aggr), lins, x, narrow=clenshaw)
         return out if self.bias is None else out + self.bias
-
-    def _scaled(
-        self,
-        adj: CSR,
-        weight: Tensor | None,
-        x: Tensor,
-        batch: Tensor | None,
-        lambda_max: Tensor | float | None,
-    ) -> Propagation:
-        """The scaled Laplacian, a loop at each node."""
-        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-        n = adj.num_rows
-        looped = adj.add_self_loops(remaining=False)
-        entry = laplacian(adj, weight, dtype, self.normalization)
-        if lambda_max is None:
-            top = 2 * torch.cat([entry, entry.new_zeros(1)]).max()
-        else:
-            top = torch.as_tensor(lambda_max, dtype=entry.dtype, device=x.device)
-            if batch is not None and top.numel() > 1:
-                node = top.reshape(-1).index_select(0, batch)
-                top = sddmm(
-                    looped, torch.ones_like(node)[:, None], node[:, None]
-                )  # that of the edge's source
-        zero = top == 0
-        value = torch.where(zero, 0, 2 * entry / top.masked_fill(zero, 1))
-        value = value - torch.cat([value.new_zeros(adj.num_values), value.new_ones(n)])
-        return Propagation(looped.slot_order, looped.to_slots(value).to(x.dtype))
 
     def _maps(self) -> Iterator[Linear]:
         for lin in self.lins:
@@ -136,6 +110,35 @@ class ChebConv(Conv):
             f"ChebConv({self.in_channels}, {self.out_channels}, K={len(self.lins)}, "
             f"normalization={self.normalization})"
         )
+
+
+def scaled_laplacian(
+    adj: CSR,
+    weight: Tensor | None,
+    x: Tensor,
+    normalization: Normalization,
+    batch: Tensor | None = None,
+    lambda_max: Tensor | float | None = None,
+) -> Propagation:
+    """The Laplacian scaled to [-1, 1], a loop at each node.
+
+    ``lambda_max`` is as in :meth:`ChebConv.forward`; x, the features to come, gives the precision.
+    """
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    n = adj.num_rows
+    looped = adj.add_self_loops(remaining=False)
+    entry = laplacian(adj, weight, dtype, normalization)
+    if lambda_max is None:
+        top = 2 * torch.cat([entry, entry.new_zeros(1)]).max()
+    else:
+        top = torch.as_tensor(lambda_max, dtype=entry.dtype, device=x.device)
+        if batch is not None and top.numel() > 1:
+            node = top.reshape(-1).index_select(0, batch)
+            top = sddmm(looped, torch.ones_like(node)[:, None], node[:, None])  # that of the edge's source
+    zero = top == 0
+    value = torch.where(zero, 0, 2 * entry / top.masked_fill(zero, 1))
+    value = value - torch.cat([value.new_zeros(adj.num_values), value.new_ones(n)])
+    return Propagation(looped.slot_order, looped.to_slots(value).to(x.dtype))
 
 
 def laplacian(adj: CSR, weight: Tensor | None, dtype: torch.dtype, normalization: Normalization) -> Tensor:

@@ -41,9 +41,9 @@ def narrower(lins: Iterable[Linear], x: Tensor, reduce: Reduce) -> bool:
     """Check the width of x; whether the maps may run before the reduction, where they are narrower."""
     lins = list(lins)
     for lin in lins:
-        lin.expect(x.size(1))
+        lin.expect(x.size(-1))
     linear = reduce in ("sum", "mean") and not any(lin.hooked for lin in lins)
-    return linear and all(lin.out_channels < x.size(1) for lin in lins)
+    return linear and all(lin.out_channels < x.size(-1) for lin in lins)
 
 
 def chebyshev(
