@@ -22,7 +22,9 @@ from gnnlib.nn import (
     ClusterGCNConv,
     ComplexFaberConv,
     DAGNNConv,
+    DCGRUCell,
     DGCNConv,
+    DiffusionConv,
     DiGCNConv,
     DiGCNInceptionConv,
     DirGCNConv,
@@ -36,6 +38,7 @@ from gnnlib.nn import (
     FastRGCNConv,
     GATConv,
     GatedGraphConv,
+    GatedTemporalConv,
     GATv2Conv,
     GCN2Conv,
     GCNConv,
@@ -44,6 +47,7 @@ from gnnlib.nn import (
     GINEConv,
     GPRConv,
     GraphConv,
+    GraphWaveNetLayer,
     HGNNConv,
     HGNNPlusConv,
     HNHNConv,
@@ -79,6 +83,7 @@ from gnnlib.nn import (
     SheafConv,
     SmoothedHops,
     SSGConv,
+    STGCNBlock,
     SuperGATConv,
     TAGConv,
     TransformerConv,
@@ -170,6 +175,27 @@ def on_paths(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     return out
 
 
+def _steps(x: Tensor) -> Tensor:
+    return torch.stack([x, x.sin(), x.cos(), 2 * x.tanh(), x.square()])  # [T, N, F]
+
+
+def on_steps(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out = layer(_steps(x), edge_index)
+    out = out if isinstance(out, Tensor) else torch.cat(out, dim=-1)
+    last: Tensor = out[-1]
+    return last
+
+
+def on_steps_alone(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    last: Tensor = layer(_steps(x))[-1]
+    return last
+
+
+def on_state(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, edge_index, None, x[:, :F_OUT].cos())
+    return out
+
+
 def on_edges_too(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     """A network whose base is no convolution."""
     out: Tensor = layer(x, edge_index)
@@ -238,7 +264,14 @@ CASES = [
     ),
     Case("ComplexFaberConv", lambda: ComplexFaberConv(F_IN, F_OUT, 2), out=2 * F_OUT),
     Case("DAGNNConv", lambda: DAGNNConv(F_IN, 3), out=F_IN, lazy=lambda: DAGNNConv(-1, 3)),
+    Case("DCGRUCell", lambda: DCGRUCell(F_IN, F_OUT, 3), run=on_state),
     Case("DGCNConv", lambda: DGCNConv(F_IN, F_OUT), out=3 * F_OUT, lazy=lambda: DGCNConv(-1, F_OUT)),
+    Case(
+        "DiffusionConv",
+        lambda: DiffusionConv(F_IN, F_OUT, 3),
+        run=on_steps,
+        lazy=lambda: DiffusionConv(-1, F_OUT, 3),
+    ),
     Case("DiGCNConv", lambda: DiGCNConv(F_IN, F_OUT), lazy=lambda: DiGCNConv(-1, F_OUT)),
     Case(
         "DiGCNInceptionConv",
@@ -269,6 +302,12 @@ CASES = [
     Case("GATConv", lambda: GATConv(F_IN, F_OUT, heads=2), out=2 * F_OUT, lazy=lambda: GATConv(-1, F_OUT, 2)),
     Case("GatedGraphConv", lambda: GatedGraphConv(F_IN, 2), out=F_IN),
     Case(
+        "GatedTemporalConv",
+        lambda: GatedTemporalConv(F_IN, F_OUT, 2, dilation=3),
+        run=on_steps_alone,
+        lazy=lambda: GatedTemporalConv(-1, F_OUT, 2, dilation=3),
+    ),
+    Case(
         "GATv2Conv",
         lambda: GATv2Conv(F_IN, F_OUT, heads=2),
         out=2 * F_OUT,
@@ -281,6 +320,12 @@ CASES = [
     Case("GINEConv", lambda: GINEConv(_mlp(), train_eps=True, edge_dim=2), run=on_edge_attr),
     Case("GPRConv", lambda: GPRConv(3, init="random"), out=F_IN, any_width=True),
     Case("GraphConv", lambda: GraphConv(F_IN, F_OUT), lazy=lambda: GraphConv(-1, F_OUT)),
+    Case(
+        "GraphWaveNetLayer",
+        lambda: GraphWaveNetLayer(F_IN, F_OUT, dilation=2),
+        out=F_IN + F_OUT,
+        run=on_steps,
+    ),
     Case("HGNNConv", lambda: HGNNConv(F_IN, F_OUT), run=on_hyperedges, lazy=lambda: HGNNConv(-1, F_OUT)),
     Case(
         "HGNNPlusConv",
@@ -373,6 +418,7 @@ CASES = [
     Case("SheafConv", lambda: SheafConv(F_IN, F_OUT, 1)),
     Case("SmoothedHops", lambda: SmoothedHops(3, 0.2), out=F_IN, any_width=True),
     Case("SSGConv", lambda: SSGConv(F_IN, F_OUT, 0.1, K=3), lazy=lambda: SSGConv(-1, F_OUT, 0.1, K=3)),
+    Case("STGCNBlock", lambda: STGCNBlock(F_IN, 6, F_OUT, 2), run=on_steps),
     Case(
         "SuperGATConv",
         lambda: SuperGATConv(F_IN, F_OUT, heads=2),
