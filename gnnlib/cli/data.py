@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["data"]
 
 _COLUMNS = ("edges", "features", "classes")
-_MEASURED = ("city", "longrange")  # readers whose sets are measured whenever one is shown
+# readers whose sets are measured whenever one is shown and is at hand
+_MEASURED = ("city", "citynetwork", "longrange", "lrgb")
 _WIDE = 110  # terminal columns from which the table also counts edges, features and classes
 
 
@@ -47,7 +48,7 @@ def data(
     card = find_card(name)
     if fetch:
         _fetch(card, unverified, as_json)
-    _show_one(card, root, as_json, measure or card.reader in _MEASURED)
+    _show_one(card, root, as_json, measure or _measured_when_shown(card, root))
 
 
 def _record(card: Card, root: Path | None) -> dict[str, Any]:
@@ -113,6 +114,12 @@ def _show_all(task: str | None, root: Path | None, as_json: bool) -> None:
         "Fetch: gnnlib data NAME --fetch (with --unverified where no checksum is known).",
         style="dim",
     )
+
+
+def _measured_when_shown(card: Card, root: Path | None) -> bool:
+    from gnnlib.data.places import locate
+
+    return card.reader in _MEASURED and (card.bundled or locate(card, root) is not None)
 
 
 def _measured(card: Card, root: Path | None) -> dict[str, Any]:

@@ -222,11 +222,40 @@ def _mrr(true: np.ndarray, score: np.ndarray) -> float:
     return float(np.mean(1.0 / (1.0 + (above + equal_or_above) / 2)))
 
 
+def filtered_mrr(true: np.ndarray, score: np.ndarray) -> float:
+    """Mean over groups of the mean of 1/rank of each true answer among the wrong answers to its question.
+
+    A group is a graph, a question one of its true pairs, and its answers the pairs with the same first node:
+    the true one (label 1) and the wrong ones (label 0). Known true pairs beside the one asked for are neither
+    and must be left out, which is what "filtered" says. A tie takes the mean of its ranks.
+
+    Shapes: true ``[n, 3]`` of a group, a question's number over all groups, and the label; score ``[n]``.
+    """
+    if true.ndim != 2 or true.shape[1] != 3:
+        raise ValueError(f"labels of shape {list(true.shape)} came; pass [n, 3]: group, question and label")
+    group, question, label = (true[:, k].astype(np.int64) for k in range(3))
+    score = score.reshape(-1)
+    count = int(question.max()) + 1
+    asked = np.bincount(question[label == 1], minlength=count)
+    if (np.bincount(question, minlength=count) > 0)[asked != 1].any():
+        raise ValueError("a question has no true answer or several; pass exactly one with label 1")
+    right, owner = np.zeros(count), np.zeros(count, dtype=np.int64)
+    right[question[label == 1]] = score[label == 1]
+    owner[question] = group
+    wrong = label == 0
+    above, level = score[wrong] > right[question[wrong]], score[wrong] == right[question[wrong]]
+    rank = 1 + np.bincount(question[wrong], above + level / 2, minlength=count)
+    groups = owner[asked == 1]
+    total = np.bincount(groups, 1 / rank[asked == 1])
+    return float((total[np.unique(groups)] / np.bincount(groups)[np.unique(groups)]).mean())
+
+
 _METRICS: dict[str, tuple[bool, Kind, Measure]] = {
     "accuracy": (True, "multiclass", _accuracy),
     "auc": (True, "ranking", _per_task(_roc_auc)),
     "average_precision": (True, "multilabel", _per_task(_average_precision)),
     "bitwise_accuracy": (True, "multilabel", _bitwise_accuracy),
+    "filtered_mrr": (True, "ranking", filtered_mrr),
     "f1": (True, "multiclass", _f1),
     "log10_mse": (False, "regression", _log10_mse),
     "mae": (False, "regression", _mae),

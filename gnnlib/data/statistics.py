@@ -26,7 +26,8 @@ def statistics(loaded: Loaded) -> dict[str, Any]:
 
     Returns: plain numbers by name: ``graphs``, ``nodes`` and ``edges`` (mean of a graph), ``degree``,
         ``diameter`` (mean) and ``largest_diameter``, ``diameter_is`` (``exact`` or ``at least``), and
-        ``label_entropy`` with ``label_classes`` where labels are classes.
+        ``label_entropy`` with ``label_classes`` where labels are classes, the mean over columns where there
+        are several.
     """
     graphs = [loaded.dataset[k] for k in range(min(len(loaded.dataset), _GRAPHS))]
     union = Batch.from_data_list(graphs)
@@ -52,11 +53,20 @@ def statistics(loaded: Loaded) -> dict[str, Any]:
 
 
 def _entropy(loaded: Loaded, union: Any) -> dict[str, Any]:
-    if loaded.metric.kind not in ("multiclass", "binary") or union.get("y") is None:
+    y: Tensor | None = union.get("edge_label" if loaded.metric.kind == "ranking" else "y")
+    if loaded.metric.kind == "regression" or y is None:
         return {}
-    y: Tensor = union.y if union.get("mask") is None else union.y[union.mask]
-    if y.is_floating_point() or (y.dim() > 1 and y.size(1) > 1):
-        return {}
-    share = torch.unique(y.reshape(-1), return_counts=True)[1].double()
+    y = y if union.get("mask") is None else y[union.mask]
+    columns = y.view(y.size(0), -1).unbind(1) if loaded.metric.kind == "multilabel" else [y.view(-1)]
+    found = [_bits(column[column == column]) for column in columns]  # a missing label is NaN
+    return {
+        "label_entropy": round(sum(bits for bits, _ in found) / len(found), 3),
+        "label_classes": max(classes for _, classes in found),
+    }
+
+
+def _bits(y: Tensor) -> tuple[float, int]:
+    """The entropy of the labels in bits, and how many different ones there are."""
+    share = torch.unique(y, return_counts=True)[1].double()
     share = share / share.sum()
-    return {"label_entropy": round(float(-(share * share.log2()).sum()), 3), "label_classes": share.numel()}
+    return float(-(share * share.log2()).sum()), share.numel()

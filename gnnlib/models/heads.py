@@ -172,17 +172,28 @@ class LinkModel(nn.Module):
 
     Args:
         config: the options it was built from.
-        encoder: from features to codes z.
+        encoder: from features (or codes of their categories) to codes z.
+        categories: embeds integer node features first.
+        edge_categories: embeds integer edge features first.
 
-    Shapes: x ``[N, in]``, edge_index ``[2, E]`` (the edges that may be seen), pairs ``[2, P]`` -> scores
-        ``[P]``, logits of a link.
+    Shapes: x ``[N, in]``, or integers ``[N, columns]`` with ``categories``; edge_index ``[2, E]`` (the edges
+        that may be seen), edge_attr ``[E, D]`` for an encoder that was built for it, pairs ``[2, P]`` ->
+        scores ``[P]``, logits of a link.
     """
 
     uses_graph: ClassVar[bool] = False
 
-    def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        encoder: Encoder,
+        categories: CategoryEncoder | None = None,
+        edge_categories: CategoryEncoder | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        self.categories = categories
+        self.edge_categories = edge_categories
         self.encoder = encoder
         width = encoder.out_channels
         self.mlp = MLP([width, width, 1], norm=None) if config.decoder == "mlp" else None
@@ -192,18 +203,21 @@ class LinkModel(nn.Module):
         for child in self.children():
             reset(child)
 
-    def encode(self, x: Tensor, edge_index: Adj) -> Tensor:
+    def encode(self, x: Tensor, edge_index: Adj, edge_attr: Tensor | None = None) -> Tensor:
         """Codes ``[N, hidden]``."""
-        return cast(Tensor, self.encoder(x, edge_index))
+        x = x if self.categories is None else self.categories(x)
+        if edge_attr is None:
+            return cast(Tensor, self.encoder(x, edge_index))
+        return cast(Tensor, self.encoder(x, edge_index, None, *_edges(edge_attr, self.edge_categories)))
 
     def decode(self, z: Tensor, pairs: Tensor, graph: Adj | None = None) -> Tensor:
         """Scores ``[P]`` of pairs ``[2, P]`` from codes z ``[N, hidden]``, not looking at the graph."""
         product = z.index_select(0, pairs[0]) * z.index_select(0, pairs[1])
         return product.sum(-1) if self.mlp is None else self.mlp(product).squeeze(-1)
 
-    def forward(self, x: Tensor, edge_index: Adj, pairs: Tensor) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Adj, pairs: Tensor, edge_attr: Tensor | None = None) -> Tensor:
         """Scores ``[P]`` of pairs ``[2, P]``."""
-        return self.decode(self.encode(x, edge_index), pairs, edge_index)
+        return self.decode(self.encode(x, edge_index, edge_attr), pairs, edge_index)
 
 
 class IncidenceModel(LinkModel):
@@ -220,7 +234,7 @@ class IncidenceModel(LinkModel):
         that may be seen), pairs ``[2, P]`` of a node and N plus a hyperedge -> scores ``[P]``.
     """
 
-    def encode(self, x: Tensor, edge_index: Adj) -> Tensor:
+    def encode(self, x: Tensor, edge_index: Adj, edge_attr: Tensor | None = None) -> Tensor:
         """Codes of the nodes, then of the hyperedges, ``[N + M, hidden]``."""
         h = as_hypergraph(edge_index, x.size(0))
         z = cast(Tensor, self.encoder(x, h))

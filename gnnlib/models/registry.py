@@ -98,7 +98,7 @@ def build(
         out_channels: number of scores of a node or graph; link and incidence models score a pair by one
             number and do not look at it.
         config: its options; the defaults when omitted.
-        encoder: ``"atom"`` embeds integer node features, one table a column; node and graph models only.
+        encoder: ``"atom"`` embeds integer node features, one table a column; node, graph and link models.
         feature_sizes: number of values of each of those columns.
         edge_channels: width of the edge features, 0 for none; only for models that take them.
         edge_feature_sizes: number of values of each column of integer edge features, which are embedded.
@@ -120,19 +120,18 @@ def build(
             f"model '{name}' takes a {entry.config.__name__}, but {type(config).__name__} came; build one "
             f"with config_class({name!r})"
         )
-    if encoder is not None and (encoder != "atom" or task == "link" or not feature_sizes):
+    if encoder is not None and (encoder != "atom" or not feature_sizes):
         raise ValueError(
             f"encoder={encoder!r} with feature_sizes={feature_sizes} in a {task} model; pass encoder='atom' "
-            "and the sizes of the columns, in a node or graph model"
+            "and the sizes of the columns"
         )
     kind = cast(Task, task)
     if entry.whole is not None:
         return entry.whole(config, kind, in_channels, out_channels)
     assert entry.encoder is not None, f"model {name!r} has neither encoder nor whole"
-    if kind in ("link", "incidence"):
-        head = LinkModel if kind == "link" else IncidenceModel
-        encoder_of_nodes = entry.encoder(config, kind, in_channels, config.hidden_channels)
-        return head(config, cast(Encoder, encoder_of_nodes))
+    if kind == "incidence":
+        members = entry.encoder(config, kind, in_channels, config.hidden_channels)
+        return IncidenceModel(config, cast(Encoder, members))
     if edge_channels and not entry.edges:
         raise ValueError(
             f"model '{name}' takes no edge features; pass edge_channels=0, or take gine or gatedgcn"
@@ -144,6 +143,9 @@ def build(
     if edge_channels and edge_feature_sizes:
         edge_channels, edge_categories = width, CategoryEncoder(edge_feature_sizes, width)
     widths = (edge_channels,) if entry.edges else ()
+    if kind == "link":
+        codes = entry.encoder(config, kind, in_channels, config.hidden_channels, *widths)
+        return LinkModel(config, cast(Encoder, codes), categories, edge_categories)
     made = entry.encoder(config, kind, in_channels, out_channels, *widths)
     if kind in ("node", "hypergraph"):
         return NodeModel(config, cast(Encoder, made), categories, edge_categories)

@@ -95,3 +95,16 @@ def test_undefined_and_unknown() -> None:
             get_metric(bad)
     with pytest.raises(ValueError, match=r"rmse: labels of shape \[2, 1\] but predictions of shape \[2, 3\]"):
         get_metric("rmse")([1.0, 2.0], np.zeros((2, 3)))
+
+
+def test_filtered_mrr() -> None:
+    # graph 0: ranks 1 and 2.5 (one above, one level); graph 7: rank 2
+    true = [[0, 0, 1], [0, 0, 0], [0, 1, 0], [0, 1, 1], [0, 1, 0], [7, 2, 0], [7, 2, 1]]
+    score = [0.9, 0.1, 0.8, 0.5, 0.5, 2.0, 1.0]
+    expected = ((1 + 1 / 2.5) / 2 + 1 / 2) / 2
+    assert get_metric("filtered_mrr")(true, score) == pytest.approx(expected)
+    assert get_metric("filtered_mrr")(torch.tensor(true), torch.tensor(score)) == pytest.approx(expected)
+    with pytest.raises(ValueError, match=r"filtered_mrr: labels of shape \[2\] came; pass \[n, 3\]"):
+        get_metric("filtered_mrr")([0, 1], [0.5, 0.1])
+    with pytest.raises(ValueError, match="no true answer or several"):
+        get_metric("filtered_mrr")([[0, 0, 0], [0, 0, 0]], [0.5, 0.1])

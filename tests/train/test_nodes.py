@@ -41,7 +41,7 @@ def rings(count: int = 12) -> data.Loaded:
 
 def test_a_batch_holds_the_labelled_nodes_and_the_edges_of_its_graphs() -> None:
     loaded = rings()
-    packed = PackedGraphs(loaded.dataset, torch.device("cpu"), "marked", per_node=True)
+    packed = PackedGraphs(loaded.dataset, torch.device("cpu"), "marked", labels="node")
     batch = packed.batch(torch.tensor([5, 0]))
     five, zero = loaded.dataset[5], loaded.dataset[0]
     assert batch.labelled is not None
@@ -50,7 +50,7 @@ def test_a_batch_holds_the_labelled_nodes_and_the_edges_of_its_graphs() -> None:
     assert_close(batch.edge_attr, torch.cat([five.edge_attr, zero.edge_attr]))
     bad = [Data(x=torch.zeros(3, 1), edge_index=ring(3), y=torch.zeros(1))]
     with pytest.raises(ValueError, match="y of graph 0 has 1 rows but the graph has 3 nodes"):
-        PackedGraphs(bad, torch.device("cpu"), "bad", per_node=True)
+        PackedGraphs(bad, torch.device("cpu"), "bad", labels="node")
 
 
 @pytest.mark.parametrize("model", ["gcn", "gatedgcn"])

@@ -15,6 +15,7 @@ __all__ = ["reader_module", "READERS", "Source"]
 
 READERS = (
     "city",
+    "citynetwork",
     "digits",
     "embedding",
     "hypergraph",

@@ -13,6 +13,7 @@ from gnnlib.train.tasks.hypergraph import HypergraphTask, IncidenceTask
 from gnnlib.train.tasks.link import LinkTask
 from gnnlib.train.tasks.node import NodeTask
 from gnnlib.train.tasks.nodes import NodesTask
+from gnnlib.train.tasks.pairs import PairsTask
 
 __all__ = [
     "GraphTask",
@@ -22,6 +23,7 @@ __all__ = [
     "make_task",
     "NodesTask",
     "NodeTask",
+    "PairsTask",
     "Task",
 ]
 
@@ -55,4 +57,6 @@ def make_task(loaded: Loaded, config: TrainConfig, device: torch.device) -> Task
         )
     if loaded.task == "node" and not one_graph:
         return NodesTask(loaded, config, device)
+    if loaded.task == "link" and len(loaded.dataset) > 1:
+        return PairsTask(loaded, config, device)
     return TASKS[loaded.task](loaded, config, device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from gnnlib.train.tasks.base import (
     row_normalised,
     split_index,
 )
-from gnnlib.train.tasks.packing import GraphBatch, PackedGraphs
+from gnnlib.train.tasks.packing import GraphBatch, Labels, PackedGraphs
 
 __all__ = ["GraphTask"]
 
@@ -44,14 +44,14 @@ class GraphTask(Task):
     """
 
     name = "graph"
-    per_node = False
+    labels: ClassVar[Labels] = "graph"
 
     def __init__(self, loaded: Loaded, config: TrainConfig, device: torch.device) -> None:
         super().__init__(loaded, config, device)
         self.feature_sizes = list(loaded.feature_sizes)
         self.edge_feature_sizes = list(loaded.edge_feature_sizes)
         query = self.options().path_query
-        self.graphs = PackedGraphs(loaded.dataset, device, self.dataset, per_node=self.per_node, query=query)
+        self.graphs = PackedGraphs(loaded.dataset, device, self.dataset, labels=self.labels, query=query)
         check_input("x", self.graphs.x, self.dataset)
         if not self.feature_sizes:
             x = self.graphs.x.float()

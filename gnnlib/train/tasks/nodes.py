@@ -32,7 +32,7 @@ class NodesTask(GraphTask):
     """
 
     name = "node"
-    per_node = True
+    labels = "node"
 
     def predictions(self, model: nn.Module, parts: Sequence[str]) -> Arrays:
         """Scores of the labelled nodes of each part by their number over all graphs, and some codes."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from gnnlib.sparse import CSR, PathQuery, Paths, as_csr
 
-__all__ = ["GraphBatch", "PackedGraphs"]
+__all__ = ["GraphBatch", "Labels", "PackedGraphs"]
+
+Labels: TypeAlias = Literal["graph", "node", "pair"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class GraphBatch:
 
     Shapes: x ``[N, F]``, edge_index ``[2, E]``, or a CSR that keeps the paths of its graphs where the model
         reads some; batch ``[N]`` (the graph of each node), y ``[B, ...]``, or ``[P, ...]`` for the P nodes
-        ``labelled`` where labels are those of nodes; edge_attr ``[E, D]``.
+        ``labelled`` where labels are those of nodes, or for the P ``pairs`` ``[2, P]`` where they are theirs;
+        edge_attr ``[E, D]``.
     """
 
     x: Tensor
@@ -30,6 +33,7 @@ class GraphBatch:
     size: int
     edge_attr: Tensor | None = None
     labelled: Tensor | None = None
+    pairs: Tensor | None = None
 
 
 class PackedGraphs:
@@ -39,11 +43,12 @@ class PackedGraphs:
         graphs: data objects with ``x``, ``edge_index`` (ids from 0 in each graph) and ``y``.
         device: where the arrays go.
         name: the dataset's, for messages.
-        per_node: labels are those of nodes; ``mask`` of a graph says which nodes have one, all without it.
+        labels: those of a ``graph``; of a ``node``, where ``mask`` of a graph says which nodes have one, all
+            without it; or of a ``pair``, in ``edge_label`` of the pairs ``edge_label_index``.
         query: paths that are found here, once for all graphs, and come with each batch.
 
-    Shapes: x ``[N, F]`` and edge_index ``[2, E]`` over all graphs, y ``[B, ...]`` or ``[N, ...]``; edge_attr
-        ``[E, D]`` where every graph has edge features.
+    Shapes: x ``[N, F]`` and edge_index ``[2, E]`` over all graphs, y ``[B, ...]``, ``[N, ...]`` or ``[P]``;
+        edge_attr ``[E, D]`` where every graph has edge features.
     Raises: ValueError when a graph lacks features or labels.
     """
 
@@ -53,13 +58,14 @@ class PackedGraphs:
         device: torch.device,
         name: str,
         *,
-        per_node: bool = False,
+        labels: Labels = "graph",
         query: PathQuery | None = None,
     ) -> None:
-        xs, edges, ys, nodes, attrs, masks = [], [], [], [], [], []
+        xs, edges, ys, nodes, attrs, masks, pairs = [], [], [], [], [], [], []
+        told = "edge_label" if labels == "pair" else "y"
         for number, graph in enumerate(graphs):
-            if graph.x is None or graph.y is None:
-                lacks = "features x" if graph.x is None else "label y"
+            if graph.x is None or graph.get(told) is None:
+                lacks = "features x" if graph.x is None else f"label {told}"
                 raise ValueError(f"{name}: graph {number} has no {lacks}; choose a dataset that has them")
             if graph.x.size(0) != graph.num_nodes:
                 raise ValueError(
@@ -68,9 +74,11 @@ class PackedGraphs:
                 )
             xs.append(graph.x)
             edges.append(graph.edge_index)
-            ys.append(graph.y if per_node else graph.y.reshape(1, -1))
+            ys.append(graph.y.reshape(1, -1) if labels == "graph" else graph[told])
             attrs.append(graph.edge_attr)
-            if per_node:
+            if labels == "pair":
+                pairs.append(graph.edge_label_index)
+            if labels == "node":
                 if graph.y.size(0) != graph.x.size(0):
                     raise ValueError(
                         f"{name}: y of graph {number} has {graph.y.size(0)} rows but the graph has "
@@ -83,7 +91,10 @@ class PackedGraphs:
         self.edge_index = torch.cat(edges, dim=1).to(device)
         self.y = torch.cat(ys).to(device)
         self.edge_attr = None if any(a is None for a in attrs) else torch.cat(attrs).to(device)
-        self.mask = torch.cat(masks).to(device) if per_node else None
+        self.mask = torch.cat(masks).to(device) if labels == "node" else None
+        self.pairs = torch.cat(pairs, dim=1).to(device) if labels == "pair" else None
+        self.pair_count = torch.tensor([p.size(1) for p in pairs], device=device)
+        self.pair_start = _starts(self.pair_count)
         self.node_count = torch.tensor(nodes, device=device)
         self.edge_count = torch.tensor([e.size(1) for e in edges], device=device)
         self.node_start = _starts(self.node_count)
@@ -108,11 +119,16 @@ class PackedGraphs:
             edge_index = as_csr(edge_index, owner.numel())
             self.query.keep(edge_index, self.paths.take(self.node_start[index], node_count))
         edge_attr = None if self.edge_attr is None else self.edge_attr[columns]
-        size, labelled = index.numel(), None
+        size, labelled, pairs = index.numel(), None, None
         if self.mask is not None:
             labelled = self.mask[rows].nonzero().view(-1)
             index = rows[labelled]
-        return GraphBatch(self.x[rows], edge_index, owner, self.y[index], size, edge_attr, labelled)
+        if self.pairs is not None:
+            pair_count = self.pair_count[index]
+            pair_owner = torch.repeat_interleave(pair_count)
+            index = _ranges(self.pair_start[index], pair_owner, _starts(pair_count))
+            pairs = self.pairs[:, index] + new_start[pair_owner]
+        return GraphBatch(self.x[rows], edge_index, owner, self.y[index], size, edge_attr, labelled, pairs)
 
     def _found(self, query: PathQuery) -> Paths:
         """The paths of all graphs side by side."""
