@@ -34,6 +34,7 @@ from gnnlib.models.directed import (
 from gnnlib.models.edges import GGNNConfig, ResidualConfig, ResidualGATConfig
 from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.fingerprint import FingerprintConfig
+from gnnlib.models.gspn import GSPNConfig
 from gnnlib.models.heads import GraphModel, IncidenceModel, LinkModel, NodeModel
 from gnnlib.models.hyper_configs import (
     AllSetConfig,
@@ -82,6 +83,7 @@ __all__ = [
     "GPRGNNConfig",
     "GraphConvConfig",
     "GraphModel",
+    "GSPNConfig",
     "HCHAConfig",
     "HierarchicalConfig",
     "HNHNConfig",

@@ -103,7 +103,7 @@ class GraphModel(nn.Module):
         self.edge_categories = edge_categories
         self.encoder = encoder
         width, maps = encoder.out_channels, getattr(config, "head_layers", 1)
-        self.lin: nn.Module = Linear(width, out_channels)
+        self.lin: nn.Module = Linear(width, out_channels, bias=getattr(config, "head_bias", True))
         if maps > 1:
             self.lin = MLP([width] * maps + [out_channels], norm=None)
 

@@ -96,6 +96,7 @@ from gnnlib.nn.readout import global_add_pool, global_max_pool, global_mean_pool
 
 if TYPE_CHECKING:
     from gnnlib.nn.encode import LaplacianPE, RandomWalkPE
+    from gnnlib.nn.gspn import GSPN, GSPNClassifier, GSPNReadout
     from gnnlib.nn.hyper import (
         AllDeepSetsConv,
         AllSetTransformerConv,
@@ -195,6 +196,9 @@ __all__ = [
     "GraphMultisetTransformer",
     "GraphWaveNetLayer",
     "GRUAggregation",
+    "GSPN",
+    "GSPNClassifier",
+    "GSPNReadout",
     "HGNNConv",
     "HGNNPlusConv",
     "HNHNConv",
@@ -272,6 +276,9 @@ __all__ = [
 _LATER = {
     "LaplacianPE": "encode",
     "RandomWalkPE": "encode",
+    "GSPN": "gspn",
+    "GSPNClassifier": "gspn",
+    "GSPNReadout": "gspn",
     "AllDeepSetsConv": "hyper",
     "AllSetTransformerConv": "hyper",
     "EDHNNConv": "hyper",

@@ -300,6 +300,19 @@ def test_the_readout_has_a_dropout_of_its_own() -> None:
     assert torch.equal(plain(x, edge_index), plain(x, edge_index))  # as ``dropout`` when it is not given
 
 
+def test_gspn_adds_the_likelihood_of_the_nodes() -> None:
+    x, edge_index = F.one_hot(torch.arange(N) % F_IN, F_IN).double(), graph_inside()
+    model: Any = models.build("gspn", "graph", F_IN, OUT, small("gspn", likelihood=0.5)).double().eval()
+    logits, loss = model(x, edge_index, BATCH, 3, auxiliary=True)
+    assert_close(logits, model(x, edge_index, BATCH, 3))
+    assert_close(loss, -0.5 * model.encoder.gspn.log_likelihood(x, edge_index).mean())
+    assert model.lin.bias is None
+    hiding: Any = models.build("gspn", "graph", F_IN, OUT, small("gspn", input_dropout=0.999)).double()
+    nothing = hiding.encoder.gspn(x, edge_index, torch.zeros(N, 1, dtype=torch.bool))
+    torch.manual_seed(1)
+    assert_close(hiding.embed(x, edge_index, BATCH, 3), hiding.encoder.readout(nothing, BATCH, 3))
+
+
 def test_registry() -> None:
     assert models.names() == sorted(models.names())
     assert "gae" in models.names("link")

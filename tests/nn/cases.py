@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gnnlib.nn import (
     APPNP,
+    GSPN,
     MLP,
     AIRConv,
     AIRGate,
@@ -48,6 +49,8 @@ from gnnlib.nn import (
     GPRConv,
     GraphConv,
     GraphWaveNetLayer,
+    GSPNClassifier,
+    GSPNReadout,
     HGNNConv,
     HGNNPlusConv,
     HNHNConv,
@@ -155,6 +158,11 @@ def on_single_nodes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 
 def on_batches(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     out: Tensor = layer(x, edge_index, torch.arange(x.size(0)) // 20)
+    return out
+
+
+def on_single_codes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, torch.arange(x.size(0)), x.size(0))
     return out
 
 
@@ -326,6 +334,13 @@ CASES = [
         out=F_IN + F_OUT,
         run=on_steps,
     ),
+    Case("GSPN", lambda: GSPN(F_IN, 3, 3, "gaussian"), out=9),
+    Case(
+        "GSPNClassifier",
+        lambda: GSPNClassifier(F_IN, F_OUT, 4, 2, graph_mixtures=6, sizes=[3, F_IN - 3]),
+        run=on_single_nodes,
+    ),
+    Case("GSPNReadout", lambda: GSPNReadout(F_IN, 1, F_OUT), run=on_single_codes),
     Case("HGNNConv", lambda: HGNNConv(F_IN, F_OUT), run=on_hyperedges, lazy=lambda: HGNNConv(-1, F_OUT)),
     Case(
         "HGNNPlusConv",

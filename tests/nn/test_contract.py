@@ -254,6 +254,7 @@ def test_options_of_the_base_class(case: Case) -> None:
         "EdgeConv": (nn.Linear(2 * F_IN, 5),),
         "GINConv": (nn.Linear(F_IN, 5),),
         "GPRConv": (2,),
+        "GSPN": (F_IN, 2, 2),
         "LGConv": (),
         "SmoothedHops": (2,),
         "NSDConv": (F_IN, 1),
