@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from gnnlib.sparse import use_backend
 from gnnlib.sparse.native.launch import SMALL
-from gnnlib.sparse.ops.skipgram import skipgram, walk_windows
+from gnnlib.sparse.ops.skipgram import cpu, skipgram, walk_windows
 
 
 def naive(table: Tensor, other: Tensor, ptr: Tensor, context: Tensor, out: Tensor, rate: float) -> None:
@@ -89,6 +91,40 @@ def test_threads_give_the_same_bits() -> None:
             found.append((table, other))
     finally:
         torch.set_num_threads(threads)
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("slow", [1, 2])
+def test_threads_work_together_while_that_is_faster(slow: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bits are those of one call on one thread."""
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("numba has one thread")
+    run, asked, clock = cpu._launch_train.on, [], [0.0]
+
+    def on(threads: int, *given: Any) -> None:
+        asked.append((threads, len(given[6])))
+        clock[0] += (9.0 if threads == slow else 1.0) * len(given[6])
+        run(threads, *given)
+
+    monkeypatch.setattr(cpu._launch_train, "on", on)
+    monkeypatch.setattr(cpu.time, "perf_counter", lambda: clock[0])
+    found = []
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.manual_seed(0)
+            torch.set_num_threads(count)
+            walks = torch.randint(0, 30, (30, 20)).int()
+            ptr, context, centre = walk_windows(walks, 4, seed=7)
+            table, other = torch.randn(30, 48), torch.randn(30, 48)
+            skipgram(table, other, ptr, context, centre[:, None], 0.1, 0.01, 0, 1000, 5)
+            found.append((table, other))
+    finally:
+        torch.set_num_threads(threads)
+    part = cpu.TRIAL * 5
+    together = [(2, part), (2, 2 * part), (2, 4 * part), (2, 8 * part), (2, 600 - 16 * part)]
+    assert asked == [(1, 600), (1, part), *(together if slow == 1 else [(2, part), (1, 600 - 2 * part)])]
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
 

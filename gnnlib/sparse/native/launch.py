@@ -100,8 +100,11 @@ class Launcher:
         Launcher.kernels.append(self)
 
     def __call__(self, work: int, *args: Any) -> Any:
-        threads = num_threads()
-        if threads == 1 or work < SMALL:
+        return self.on(1 if work < SMALL else num_threads(), *args)
+
+    def on(self, threads: int, *args: Any) -> Any:
+        """Run the serial form for one thread, else the parallel one; the result has the same bits."""
+        if threads == 1:
             return self._run(self.serial, args)
         _use_threads(threads)
         return self._run(self.parallel, args)

@@ -7,18 +7,24 @@ threads write to one number, and each number is summed in the order of the centr
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, random, tile, vector
-from gnnlib.sparse.native.launch import Launcher, array, num_threads
+from gnnlib.sparse.native.launch import SMALL, Launcher, array, num_threads
 from gnnlib.sparse.ops.skipgram import SATURATED, UNIT
 from gnnlib.sparse.registry import kernel, needs
 
 #: Runs of centres in which the scores of a block are computed.
 RUNS = 16
+#: Blocks that are timed on one thread, then on all of them for as long as those are faster. Threads wait for
+#: each other twice in a block, and where other programs want the cores a wait is as long as a turn of theirs:
+#: two threads took 12 to 36 s for what one did in 1.4 (two cores, load 5).
+TRIAL = 4
 #: Columns of a wide tile: eight registers of eight.
 WIDE = 64
 
@@ -162,6 +168,7 @@ def _train(
     held,
     mark,
     rows,
+    lead,
 ):
     outputs, units = out.shape[1], table.shape[1] // UNIT
     flat = out.reshape(-1)
@@ -172,7 +179,7 @@ def _train(
         for run in prange(RUNS):
             lo, hi = start + (stop - start) * run // RUNS, start + (stop - start) * (run + 1) // RUNS
             _score(table, other, ptr, context, out, rate, base, lo, hi, score, held[run])
-        number = start + 1  # another one for each block
+        number = lead + start + 1  # another one for each block
         first = _distinct(context, base, ptr[stop], mark[0], number, rows[0], 0)
         second = _distinct(flat, start * outputs, stop * outputs, mark[1], number, rows[1], 0)
         for s in prange(slices):
@@ -250,13 +257,34 @@ def skipgram(
     ends = np.append(offsets[:-1:block], offsets[-1])
     outputs, most = out.shape[1], int(np.diff(offsets).max())
     size = int(np.diff(ends).max())
-    _launch_train(
-        out.shape[1] * int(offsets[-1]) * w.shape[1],
-        w, c, more, more_other, offsets, array(context), array(out), lr, floor, float(done), float(total),
-        block,
-        min(num_threads(), w.shape[1] // UNIT),
+    threads, contexts, centres = min(num_threads(), w.shape[1] // UNIT), array(context), array(out)
+    held = (
         np.empty(size * outputs, np.float32),
         np.zeros((RUNS, 1, most * outputs + 8), np.float32),
         np.zeros((2, max(w.shape[0], c.shape[0])), np.int64),
         np.empty((2, max(w.shape[0], c.shape[0])), np.int64),
-    )  # fmt: skip
+    )
+
+    def train(lo: int, hi: int, use: int) -> float:
+        """Seconds for the centres from lo to hi."""
+        if lo == hi:
+            return 0.0
+        begin = time.perf_counter()
+        _launch_train.on(
+            use, w, c, more, more_other, offsets[lo : hi + 1], contexts, centres[lo:hi], lr, floor,
+            float(done + lo), float(total), block, use, *held, lo,
+        )  # fmt: skip
+        return time.perf_counter() - begin
+
+    part, last = TRIAL * block, out.shape[0]
+    if threads == 1 or outputs * int(offsets[-1]) * w.shape[1] < SMALL:
+        train(0, last, 1)
+        return
+    lo = min(part, last)
+    pace = train(0, lo, 1) / lo
+    while lo < last:  # parts grow twofold, so a slow one costs no more than what was won before
+        hi = min(lo + part, last)
+        if train(lo, hi, threads) > pace * (hi - lo):
+            train(hi, last, 1)
+            return
+        lo, part = hi, 2 * part
