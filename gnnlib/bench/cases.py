@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from gnnlib.bench import models
+from gnnlib.bench.embedding import fast_rp, node2vec_walks, skip_gram
 from gnnlib.bench.graphs import Graph
 from gnnlib.bench.pairs import common_neighbors
 from gnnlib.bench.problems import Problem, aggregation, hypergraph_layer, training_step
@@ -292,6 +293,37 @@ CASES: dict[str, Case] = {
             "arxiv-like",
             "PyG's GAT after accelerate, training step",
             partial(_GAT_STEP, accelerated=True),
+            huge_pages=True,
+            rounds=3,
+        ),
+        Case(
+            "walks",
+            "embed",
+            "blogcatalog",
+            "node2vec walks of 80 nodes, p = q = 0.25, one thread",
+            partial(node2vec_walks, count=1_000, length=80, p=0.25, q=0.25),
+            row=11,
+            targets=Targets(other=25),
+            rounds=5,
+        ),
+        Case(
+            "skipgram",
+            "embed",
+            "blogcatalog",
+            "skip-gram, d = 128, window 10, 5 negatives, one thread",
+            partial(skip_gram, num_walks=2, length=40),
+            row=12,
+            targets=Targets(other=2.5),
+            rounds=5,
+        ),
+        Case(
+            "fastrp",
+            "embed",
+            "arxiv-like",
+            "FastRP, d = 512, 4 powers",
+            partial(fast_rp, dim=512),
+            row=13,
+            targets=Targets(other=6),
             huge_pages=True,
             rounds=3,
         ),

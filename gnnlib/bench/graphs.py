@@ -144,7 +144,7 @@ def cora_like(scale: float = 1.0) -> Graph:
     return _graph("cora-like", np.concatenate([src, dst]), np.concatenate([dst, src]), 2708)
 
 
-def _planetoid(name: str) -> Callable[[float], Graph]:
+def _real(name: str) -> Callable[[float], Graph]:
     def load(scale: float = 1.0) -> Graph:  # a real graph has one size
         root = os.environ.get("GNNLIB_DATA")
         if root is None or not Path(root).is_dir():
@@ -159,8 +159,9 @@ def _planetoid(name: str) -> Callable[[float], Graph]:
 
 GRAPHS: dict[str, Callable[[float], Graph]] = {
     "arxiv-like": arxiv_like,
-    "citeseer": _planetoid("citeseer"),
-    "cora": _planetoid("cora"),
+    "blogcatalog": _real("blogcatalog"),
+    "citeseer": _real("citeseer"),
+    "cora": _real("cora"),
     "cora-like": cora_like,
     "hub": hub,
     "hyper": hyper,

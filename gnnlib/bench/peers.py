@@ -46,6 +46,8 @@ PEERS = {
         Peer("torch-scatter", "pyg", "torch-scatter"),
         Peer("scipy", "other", "scipy CSR, one thread"),
         Peer("torch-sparse", "other", "torch-sparse"),
+        Peer("pecanpy", "other", "PecanPy, SparseOTF"),
+        Peer("gensim", "other", "gensim, Word2Vec"),
         Peer("numpy", "other", "vectorised numpy"),
         Peer("avx2", "yardstick", "AVX2 loop by hand"),
         Peer("cusparse", "yardstick", "cuSPARSE by torch CSR @ x"),

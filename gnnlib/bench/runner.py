@@ -25,7 +25,10 @@ from gnnlib.bench.traffic import Traffic
 from gnnlib.bench.worker import MARK, Request
 from gnnlib.names import choose
 
-_PACKAGES = ("gnnlib", "torch", "torch-geometric", "torch-scatter", "numba", "numpy", "scipy", "triton")
+_PACKAGES = (
+    "gnnlib", "torch", "torch-geometric", "torch-scatter", "numba", "numpy", "scipy", "triton", "gensim",
+    "pecanpy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

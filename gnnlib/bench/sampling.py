@@ -13,7 +13,7 @@ from torch import Tensor
 from gnnlib.bench.graphs import Graph, Ints, UnavailableError
 from gnnlib.bench.peers import sorted_rows
 from gnnlib.bench.problems import Problem
-from gnnlib.bench.timing import Run
+from gnnlib.bench.timing import Run, alone
 from gnnlib.bench.traffic import Traffic
 
 #: Nodes, and of each edge the places of source and target among them and its slot among the sorted rows.
@@ -86,16 +86,6 @@ def _numpy(indptr: Tensor, indices: Tensor, fanouts: Sequence[int]) -> Draw:
 _CONTENDERS = {"ours": _ours, "torch-sparse": _torch_sparse, "numpy": _numpy}
 
 
-def _alone(draw: Draw, seeds: Tensor) -> Drawn:
-    """A sample on one thread, which is what a loader's worker has."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return draw(seeds)
-    finally:
-        torch.set_num_threads(threads)
-
-
 def fault(indptr: Tensor, indices: Tensor, seeds: Tensor, fanouts: Sequence[int], drawn: Drawn) -> str | None:
     """What is wrong with a sample, or None: edges that are not the graph's, too many or too few of a node."""
     node, row, col, slot = drawn
@@ -125,11 +115,11 @@ def neighbor_sampling(graph: Graph, *, fanouts: Sequence[int], batch: int) -> Pr
 
     def start(name: str) -> Run:
         draw, turn = _CONTENDERS[name](indptr, indices, fanouts), iter(range(1 << 62))
-        return lambda: _alone(draw, batches[next(turn) % BATCHES])
+        return lambda: alone(lambda: draw(batches[next(turn) % BATCHES]))
 
     def verify(name: str) -> str | None:
         draw = _CONTENDERS[name](indptr, indices, fanouts)
-        return fault(indptr, indices, batches[0], fanouts, _alone(draw, batches[0]))
+        return fault(indptr, indices, batches[0], fanouts, alone(lambda: draw(batches[0])))
 
     node, row, _, _ = _ours(indptr, indices, fanouts)(batches[0])
     # An index and a place read, two places and a slot written for each edge; each node's offsets and number.

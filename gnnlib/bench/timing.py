@@ -8,8 +8,11 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
+
+T = TypeVar("T")
 Run = Callable[[], Any]
 
 #: A sample lasts at least this long (seconds): shorter calls are repeated and divided.
@@ -49,6 +52,16 @@ def elapsed(run: Run, calls: int) -> float:
     end = time.perf_counter()
     del out  # the last result is freed outside the clock, every earlier one inside it, for all alike
     return (end - start) / calls
+
+
+def alone(run: Callable[[], T]) -> T:
+    """A call on one thread: what a loader's worker has, or what a figure per core asks for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return run()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def twice(run: Run) -> Any:
