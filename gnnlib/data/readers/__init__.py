@@ -18,6 +18,7 @@ READERS = (
     "citynetwork",
     "digits",
     "embedding",
+    "expressivity",
     "hypergraph",
     "links",
     "longrange",
