@@ -44,6 +44,41 @@ def test_recurrent_encoders_equal_torch(cls: Any, parts: list[tuple[Tensor, Tens
     assert_close(torch.autograd.grad((found * weight).sum(), [*leaves, *encoder.parameters()]), wanted)
 
 
+@pytest.mark.parametrize("cls", [PathLSTM, PathGRU])
+def test_beginnings_are_shared_and_nothing_changes(cls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All paths of a tree of degree three: the states computed are those of its beginnings, each once."""
+    tree = torch.tensor(list(nx.balanced_tree(2, 3).edges)).t()
+    paths = enumerate_paths(torch.cat([tree, tree.flip(0)], 1), 4, "simple", distance=True)
+    assert paths.distance is not None
+    x, steps = torch.randn(15, 3, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64)
+    encoder = cls(5, F).double()
+    computed: list[int] = []
+    rows = PathLSTM._rows
+
+    def counted(maps: Any, chosen: Any) -> Tensor:
+        computed.append(chosen[0].shape[0])
+        return rows(maps, chosen)
+
+    monkeypatch.setattr(cls, "_rows", staticmethod(counted))
+    for nodes, distance in zip(paths.nodes, paths.distance, strict=True):
+        given = [(x, nodes), (steps, distance.long())]
+        computed.clear()
+        found = encoder(given)
+        begins = [len({tuple(p[: i + 1]) for p in nodes.tolist()}) for i in range(nodes.shape[1])]
+        assert computed == begins
+        assert sum(begins) < nodes.numel()
+        assert_close(found, encoder.rnn(spread(given))[0][:, -1])
+
+
+def test_paths_that_differ_in_their_distances_alone_are_kept_apart() -> None:
+    encoder = PathLSTM(5, F).double()
+    nodes, steps = torch.tensor([[0, 1, 2], [0, 1, 2]]), torch.tensor([[2, 1, 0], [1, 1, 0]])
+    given = [(torch.randn(3, 3, dtype=torch.float64), nodes), (torch.randn(3, 2, dtype=torch.float64), steps)]
+    found = encoder(given)
+    assert (found[0] - found[1]).abs().max() > 1e-3
+    assert_close(found, encoder.rnn(spread(given))[0][:, -1])
+
+
 def test_cnn_equals_torch(parts: list[tuple[Tensor, Tensor]]) -> None:
     encoder = PathCNN(5, F).double()
     assert_close(encoder(parts), encoder.conv(spread(parts).transpose(1, 2)).relu().sum(-1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -58,13 +58,45 @@ class PathEncoder(nn.Module):
         ]
 
     @staticmethod
-    def _at(maps: Sequence[Tensor], parts: Sequence[Part], place: int) -> Tensor:
+    def _rows(maps: Sequence[Tensor], rows: Sequence[Tensor]) -> Tensor:
+        """These rows of the mapped parts, added up."""
+        found = [m.index_select(0, r) for m, r in zip(maps, rows, strict=True)]
+        return sum(found[1:], found[0])
+
+    def _at(self, maps: Sequence[Tensor], parts: Sequence[Part], place: int) -> Tensor:
         """The mapped rows at one place of all paths, added up."""
-        rows = [m.index_select(0, index[:, place]) for m, (_, index) in zip(maps, parts, strict=True)]
-        return sum(rows[1:], rows[0])
+        return self._rows(maps, [index[:, place] for _, index in parts])
 
 
-class PathLSTM(PathEncoder):
+class _Recurrent(PathEncoder):
+    """Encoders whose state at a place depends on the places before it alone.
+
+    Paths that begin alike share their states until they part: the beginnings of the paths from one far end
+    are a tree, and a state is computed once for each of its nodes.
+    """
+
+    @staticmethod
+    def _beginnings(parts: Sequence[Part]) -> Iterator[tuple[list[Tensor], Tensor | None]]:
+        """For each place the rows of the parts ``[T]`` there, for each beginning once, and which of the
+        beginnings before it goes on; each path is an end of its own, in the order given."""
+        indices = [index for _, index in parts]
+        count, length = indices[0].shape
+        path = torch.arange(count, device=indices[0].device)
+        before: Tensor | None = None
+        for place in range(length - 1):
+            number = path.new_zeros(count) if before is None else before
+            size = 0
+            for (x, _), index in zip(parts, indices, strict=True):
+                kinds, number = torch.unique(number * x.shape[0] + index[:, place], return_inverse=True)
+                size = kinds.shape[0]
+            some = path.new_empty(size)
+            some[number] = path  # any of the paths that begin so
+            yield [index[some, place] for index in indices], None if before is None else before[some]
+            before = number
+        yield [index[:, -1] for index in indices], before
+
+
+class PathLSTM(_Recurrent):
     r"""Last state of an LSTM that reads a path from its far end to its centre.
 
     .. math:: z_p = \mathrm{LSTM}(x_{p_k}, \dots, x_{p_1}, x_{p_0})
@@ -77,7 +109,8 @@ class PathLSTM(PathEncoder):
         out_channels: width of the code.
 
     Shapes: parts, pairs of ``[M, F]`` and ``[P, L]`` -> ``[P, out]``.
-    Cost: the input map once a row, one recurrent product a step; torch's own takes both at every step.
+    Cost: the input map once a row, one recurrent product for each different beginning of a path; torch's own
+        takes both at every step.
     Raises: ValueError when the parts have another width.
     """
 
@@ -90,18 +123,18 @@ class PathLSTM(PathEncoder):
         rnn: Any = self.rnn
         maps = self._maps(parts, rnn.weight_ih_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0)
         h = c = torch.empty(0)
-        for place in range(parts[0][1].shape[1]):
-            gates = self._at(maps, parts, place)
-            if place > 0:
-                gates = gates + F.linear(h, rnn.weight_hh_l0)
+        for rows, parent in self._beginnings(parts):
+            gates = self._rows(maps, rows)
+            if parent is not None:
+                gates = gates + F.linear(h, rnn.weight_hh_l0).index_select(0, parent)
             i, f, g, o = gates.chunk(4, dim=1)
             kept = i.sigmoid() * g.tanh()
-            c = kept if place == 0 else kept + f.sigmoid() * c
+            c = kept if parent is None else kept + f.sigmoid() * c.index_select(0, parent)
             h = o.sigmoid() * c.tanh()
         return h
 
 
-class PathGRU(PathEncoder):
+class PathGRU(_Recurrent):
     r"""Last state of a GRU that reads a path from its far end to its centre.
 
     .. math:: z_p = \mathrm{GRU}(x_{p_k}, \dots, x_{p_1}, x_{p_0})
@@ -113,7 +146,7 @@ class PathGRU(PathEncoder):
         out_channels: width of the code.
 
     Shapes: parts, pairs of ``[M, F]`` and ``[P, L]`` -> ``[P, out]``.
-    Cost: the input map once a row, one recurrent product a step.
+    Cost: the input map once a row, one recurrent product for each different beginning of a path.
     Raises: ValueError when the parts have another width.
     """
 
@@ -125,11 +158,12 @@ class PathGRU(PathEncoder):
         """Codes ``[P, out]``."""
         rnn: Any = self.rnn
         maps = self._maps(parts, rnn.weight_ih_l0, rnn.bias_ih_l0)
-        index = parts[0][1]
-        h: Tensor = maps[0].new_zeros(index.shape[0], self.out_channels)
-        for place in range(index.shape[1]):
-            r, z, n = self._at(maps, parts, place).chunk(3, dim=1)
+        h: Tensor = maps[0].new_zeros(1, self.out_channels)
+        for rows, parent in self._beginnings(parts):
+            r, z, n = self._rows(maps, rows).chunk(3, dim=1)
             hr, hz, hn = F.linear(h, rnn.weight_hh_l0, rnn.bias_hh_l0).chunk(3, dim=1)
+            if parent is not None:
+                h, hr, hz, hn = (t.index_select(0, parent) for t in (h, hr, hz, hn))
             z = (z + hz).sigmoid()
             h = (1 - z) * (n + (r + hr).sigmoid() * hn).tanh() + z * h
         return h
