@@ -1,5 +1,6 @@
 """Ready models for node, graph, link and hypergraph tasks, each with a frozen config dataclass."""
 
+from gnnlib.models.autoencoders import ARGAConfig, ARVGAConfig, AutoencoderModel, VGAEConfig
 from gnnlib.models.configs import (
     APPNPConfig,
     GAEConfig,
@@ -59,6 +60,9 @@ __all__ = [
     "AIRConfig",
     "AllSetConfig",
     "APPNPConfig",
+    "ARGAConfig",
+    "ARVGAConfig",
+    "AutoencoderModel",
     "build",
     "CategoryEncoder",
     "CayleyNetConfig",
@@ -114,4 +118,5 @@ __all__ = [
     "UniConfig",
     "UniGATConfig",
     "UniGCNIIConfig",
+    "VGAEConfig",
 ]

@@ -8,6 +8,7 @@ from typing import cast
 from torch import nn
 
 from gnnlib.models import (
+    autoencoders,
     basic,
     deep,
     directed,
@@ -29,6 +30,7 @@ from gnnlib.names import choose
 
 #: Each family of models is a module with a table ``MODELS``.
 FAMILIES = (
+    autoencoders,
     basic,
     deep,
     directed,

@@ -97,7 +97,7 @@ ROWS = (
     Row(("ogbg-*",), ("*",), {"lr": 0.001}),
     # Kipf & Welling 2016: the loss goes over all pairs of nodes
     Row(("cora-links", "citeseer-links"), ("*",), {"normalize_features": True}),
-    Row(("cora-links", "citeseer-links"), ("gae",), {"negatives": "all"}),
+    Row(("cora-links", "citeseer-links"), ("gae", "vgae", "arga", "arvga"), {"negatives": "all"}),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,12 +137,18 @@ class LinkTask(Task):
             yield labelled(positives, self._negatives(positives.size(1), generator))
 
     def loss(self, model: nn.Module, batch: _Pairs | None) -> tuple[Tensor, int]:
-        """Binary cross-entropy over the pairs of the batch."""
+        """Binary cross-entropy over the pairs of the batch, with what the model adds to it."""
+        graph = self.edge_index if batch is None else self._graph(model, batch)
+        adds = getattr(model, "has_auxiliary", False)
+        if batch is not None and not adds:
+            scores = model(self.x, graph, batch.pairs)
+            return loss_of("binary", scores, batch.label), batch.label.numel()
+        found: Any = self.call(model, "encode_with_loss" if adds else "encode", self.x, graph)
+        z, auxiliary = found if adds else (found, 0.0)
         if batch is None:
-            z = self.call(model, "encode", self.x, self.edge_index)
-            return all_pairs_loss(z, self.both_ways_and_loops), 1
-        scores = model(self.x, self._graph(model, batch), batch.pairs)
-        return loss_of("binary", scores, batch.label), batch.label.numel()
+            return all_pairs_loss(z, self.both_ways_and_loops) + auxiliary, 1
+        scores = self._decoded(model, z, batch.pairs, graph)
+        return loss_of("binary", scores, batch.label) + auxiliary, batch.label.numel()
 
     def evaluate(self, model: nn.Module, parts: Sequence[str]) -> dict[str, Evaluation]:
         """Scores of the fixed positives and negatives of each part, from one encoding."""
