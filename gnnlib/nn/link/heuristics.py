@@ -31,7 +31,7 @@ def common_neighbor_count(adj: Adj, pairs: Tensor, *, dtype: torch.dtype = torch
     Cost: that of :func:`~gnnlib.sparse.common_neighbors`.
     Raises: ValueError for pairs of a wrong shape or outside the graph.
     """
-    csr = _graph("common_neighbor_count", adj, pairs)
+    csr = pair_graph("common_neighbor_count", adj, pairs)
     return common_neighbors(csr, pairs).degree.to(dtype)
 
 
@@ -46,7 +46,7 @@ def jaccard(adj: Adj, pairs: Tensor, *, dtype: torch.dtype = torch.float32) -> T
     Cost: that of :func:`~gnnlib.sparse.common_neighbors`.
     Raises: ValueError for pairs of a wrong shape or outside the graph.
     """
-    csr = _graph("jaccard", adj, pairs)
+    csr = pair_graph("jaccard", adj, pairs)
     both = common_neighbors(csr, pairs).degree.to(dtype)
     either = csr.degree[pairs].sum(0).to(dtype) - both
     return both / either.clamp(min=1)
@@ -64,7 +64,7 @@ def adamic_adar(adj: Adj, pairs: Tensor, *, dtype: torch.dtype = torch.float32) 
     Cost: that of :func:`~gnnlib.sparse.common_neighbors`.
     Raises: ValueError for pairs of a wrong shape or outside the graph.
     """
-    csr = _graph("adamic_adar", adj, pairs)
+    csr = pair_graph("adamic_adar", adj, pairs)
     degree = csr.col_degree.to(dtype)
     return _weighted(csr, pairs, torch.where(degree > 1, 1 / degree.clamp(min=2).log(), 0))
 
@@ -81,7 +81,7 @@ def resource_allocation(adj: Adj, pairs: Tensor, *, dtype: torch.dtype = torch.f
     Cost: that of :func:`~gnnlib.sparse.common_neighbors`.
     Raises: ValueError for pairs of a wrong shape or outside the graph.
     """
-    csr = _graph("resource_allocation", adj, pairs)
+    csr = pair_graph("resource_allocation", adj, pairs)
     return _weighted(csr, pairs, 1 / csr.col_degree.to(dtype).clamp(min=1))
 
 
@@ -96,7 +96,7 @@ def preferential_attachment(adj: Adj, pairs: Tensor, *, dtype: torch.dtype = tor
     Cost: O(P).
     Raises: ValueError for pairs of a wrong shape or outside the graph.
     """
-    degree = _graph("preferential_attachment", adj, pairs).degree.to(dtype)
+    degree = pair_graph("preferential_attachment", adj, pairs).degree.to(dtype)
     return degree[pairs[0]] * degree[pairs[1]]
 
 
@@ -123,7 +123,7 @@ def katz(
     """
     if beta <= 0 or length < 1:
         raise ValueError(f"katz: beta is {beta} and length {length}; expected beta > 0 and length >= 1")
-    csr = _graph("katz", adj, pairs)
+    csr = pair_graph("katz", adj, pairs)
 
     def walks(start: Tensor) -> Tensor:
         total = torch.zeros_like(start)
@@ -158,7 +158,7 @@ def personalized_pagerank(
     """
     if not (0 < alpha < 1 and 0 < tol < 1):
         raise ValueError(f"personalized_pagerank: alpha is {alpha} and tol {tol}; expected both in (0, 1)")
-    csr = _graph("personalized_pagerank", adj, pairs)
+    csr = pair_graph("personalized_pagerank", adj, pairs)
     steps = math.ceil(math.log(tol / 2) / math.log1p(-alpha))
     degree = csr.col_degree.to(dtype)
     scale, stuck = 1 / degree.clamp(min=1), (degree == 0).to(dtype)
@@ -173,7 +173,8 @@ def personalized_pagerank(
     return _from_starts(visits, csr, torch.cat([pairs, pairs.flip(0)], dim=1), dtype).view(2, -1).sum(0)
 
 
-def _graph(who: str, adj: Adj, pairs: Tensor) -> CSR:
+def pair_graph(who: str, adj: Adj, pairs: Tensor) -> CSR:
+    """The graph without self-loops and duplicates, kept with it; errors name ``who`` asks for the pairs."""
     csr = as_csr(adj)
     if csr.num_rows != csr.num_cols:
         raise ValueError(f"{who}: the graph is {csr.num_rows} x {csr.num_cols}; expected a square one")
