@@ -49,6 +49,7 @@ from gnnlib.models.hyper_configs import (
     UniGATConfig,
     UniGCNIIConfig,
 )
+from gnnlib.models.patches import GraphMixerConfig, GraphViTConfig
 from gnnlib.models.path import PathNNConfig
 from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
 from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
@@ -86,7 +87,9 @@ __all__ = [
     "GINConfig",
     "GPRGNNConfig",
     "GraphConvConfig",
+    "GraphMixerConfig",
     "GraphModel",
+    "GraphViTConfig",
     "GSPNConfig",
     "HCHAConfig",
     "HierarchicalConfig",

@@ -113,6 +113,13 @@ if TYPE_CHECKING:
         UniGINConv,
         UniSAGEConv,
     )
+    from gnnlib.nn.patch import (
+        GraphViTMixer,
+        MixerBlock,
+        PatchAttention,
+        PatchEncoder,
+        PatchTransformer,
+    )
     from gnnlib.nn.path import PathCNN, PathConv, PathGRU, PathLSTM, PathNN, PathSum, PathTransformer
     from gnnlib.nn.pool import (
         ASAPooling,
@@ -194,6 +201,7 @@ __all__ = [
     "GraclusPooling",
     "GraphConv",
     "GraphMultisetTransformer",
+    "GraphViTMixer",
     "GraphWaveNetLayer",
     "GRUAggregation",
     "GSPN",
@@ -220,6 +228,7 @@ __all__ = [
     "MFConv",
     "MinAggregation",
     "MinCutPooling",
+    "MixerBlock",
     "MixHopConv",
     "MLP",
     "monoid_regulariser",
@@ -228,6 +237,9 @@ __all__ = [
     "NeuralFingerprint",
     "NNConv",
     "NSDConv",
+    "PatchAttention",
+    "PatchEncoder",
+    "PatchTransformer",
     "PathCNN",
     "PathConv",
     "PathGRU",
@@ -299,6 +311,11 @@ _LATER = {
     "PathLSTM": "path",
     "PathNN": "path",
     "PathSum": "path",
+    "GraphViTMixer": "patch",
+    "MixerBlock": "patch",
+    "PatchAttention": "patch",
+    "PatchEncoder": "patch",
+    "PatchTransformer": "patch",
     "PathTransformer": "path",
     "ASAPooling": "pool",
     "DiffPool": "pool",

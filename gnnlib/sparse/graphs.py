@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gnnlib.sparse.convert import Adj, as_csr
+
 __all__ = ["GraphCache", "Graphs"]
 
 
@@ -38,19 +40,20 @@ class Graphs:
 
     @classmethod
     def of(
-        cls, edge_index: Tensor, num_nodes: int, batch: Tensor | None = None, num_graphs: int | None = None
+        cls, adj: Adj, num_nodes: int, batch: Tensor | None = None, num_graphs: int | None = None
     ) -> Graphs:
         """The graphs of a batch.
 
         Args:
-            edge_index: sources and targets ``[2, E]``.
+            adj: sources and targets ``[2, E]``, or any form that :func:`as_csr` takes.
             num_nodes: N.
             batch: the graph of each node ``[N]``, in any order; None for one graph.
             num_graphs: number of graphs G; the largest entry of ``batch`` plus one when omitted.
 
         Raises: ValueError for a batch of another length or an edge between two graphs.
         """
-        edge_index = edge_index.detach().cpu().long()
+        plain = isinstance(adj, Tensor) and adj.layout is torch.strided
+        edge_index = (adj if plain else as_csr(adj, num_nodes).edge_index).detach().cpu().long()
         batch = torch.zeros(num_nodes, dtype=torch.int64) if batch is None else batch.cpu()
         if batch.shape != (num_nodes,):
             raise ValueError(

@@ -48,6 +48,7 @@ from gnnlib.nn import (
     GINEConv,
     GPRConv,
     GraphConv,
+    GraphViTMixer,
     GraphWaveNetLayer,
     GSPNClassifier,
     GSPNReadout,
@@ -64,10 +65,14 @@ from gnnlib.nn import (
     Linear,
     MagNetConv,
     MFConv,
+    MixerBlock,
     MixHopConv,
     NeuralFingerprint,
     NNConv,
     NSDConv,
+    PatchAttention,
+    PatchEncoder,
+    PatchTransformer,
     PathCNN,
     PathConv,
     PathGRU,
@@ -96,7 +101,10 @@ from gnnlib.nn import (
     UniGINConv,
     UniSAGEConv,
 )
+from gnnlib.nn.patch import graph_patches
 from gnnlib.sparse import as_csr, enumerate_paths
+from gnnlib.sparse.graphs import Graphs
+from gnnlib.sparse.partition import partition_graphs
 
 F_IN, F_OUT = 7, 5
 
@@ -164,6 +172,27 @@ def on_batches(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 def on_single_codes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     out: Tensor = layer(x, torch.arange(x.size(0)), x.size(0))
     return out
+
+
+def on_graphs_of_one_node(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, edge_index[:, :0], torch.arange(x.size(0)), x.size(0))
+    return out
+
+
+def on_tokens(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    """Each row is the one token of a graph."""
+    out: Tensor = layer(x[:, None], None, x.new_ones(x.size(0), 1, 1))
+    return out[:, 0]
+
+
+def on_patches(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    """A patch around each node of graphs of 20 nodes."""
+    n = x.size(0)
+    graphs = Graphs.of(edge_index, n, torch.arange(n) // 20)
+    slots = partition_graphs(graphs, 21, torch.arange(graphs.num_graphs))  # more than there are nodes
+    patches = graph_patches(graphs, 21, slots)
+    out: Tensor = patches.slotted(layer(x, patches))
+    return out[graphs.batch, slots]
 
 
 def on_hyperedges(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
@@ -334,6 +363,11 @@ CASES = [
         out=F_IN + F_OUT,
         run=on_steps,
     ),
+    Case(  # in evaluation, since slots are random in training
+        "GraphViTMixer",
+        lambda: GraphViTMixer(F_IN, 6, F_OUT, "vit", num_layers=1, heads=2).eval(),
+        run=on_graphs_of_one_node,
+    ),
     Case("GSPN", lambda: GSPN(F_IN, 3, 3, "gaussian"), out=9),
     Case(
         "GSPNClassifier",
@@ -390,6 +424,7 @@ CASES = [
         run=on_edge_attr_last,
         lazy=lambda: MFConv(-1, F_OUT, 4, root="shared", edge_dim=2),
     ),
+    Case("MixerBlock", lambda: MixerBlock(1, F_IN), out=F_IN, run=on_tokens),
     Case(
         "MixHopConv",
         lambda: MixHopConv(F_IN, F_OUT, [0, 2, 3]),
@@ -409,6 +444,9 @@ CASES = [
     ),
     Case("NNConv", lambda: NNConv(F_IN, F_OUT, _edge_network()), run=on_edge_attr),
     Case("NSDConv", lambda: NSDConv(F_IN, F_IN), out=F_IN),
+    Case("PatchAttention", lambda: PatchAttention(F_IN, 1), out=F_IN, run=on_tokens),
+    Case("PatchEncoder", lambda: PatchEncoder(F_IN, 2), out=F_IN, run=on_patches),
+    Case("PatchTransformer", lambda: PatchTransformer(F_IN, 1), out=F_IN, run=on_tokens),
     Case("PathCNN", lambda: PathCNN(F_IN, F_OUT), run=on_sequences),
     Case("PathConv", lambda: PathConv(PathLSTM(F_IN, F_IN)), out=F_IN, run=on_paths),
     Case("PathGRU", lambda: PathGRU(F_IN, F_OUT), run=on_sequences),

@@ -59,14 +59,17 @@ def test_shared_nodes_and_walks_are_dense_products() -> None:
     walk = a / a.sum(-1, keepdim=True).clamp(min=1)
     assert_close(patches.walk(3), torch.linalg.matrix_power(walk, 3).float())
     powers = [torch.linalg.matrix_power(walk, t).diagonal(dim1=1, dim2=2) for t in (1, 2, 3)]
-    assert_close(patches.returns(3), torch.stack(powers, -1).float().view(2 * P, 3))
+    assert_close(patches.returns(3), torch.stack(powers, -1).float().view(2 * P, 3)[patches.filled])
 
 
 def test_copies_and_means() -> None:
     patches, _, _ = made()
     k = patches.node.numel()
     assert torch.equal(patches.of_node.to_dense(), torch.eye(2 * N)[patches.node])
-    assert torch.equal(patches.of_patch.to_dense(), torch.eye(2 * P)[patches.patch])
+    assert torch.equal(patches.of_patch.to_dense(), torch.eye(2 * P)[patches.patch][:, patches.filled])
+    rows = torch.rand(patches.filled.numel(), 3)
+    assert torch.equal(patches.slotted(rows)[patches.mask], rows)
+    assert not patches.slotted(rows)[~patches.mask].any()
     assert patches.adj.shape == (k, k)
     assert torch.equal(patches.mask, patches.size > 0)
 

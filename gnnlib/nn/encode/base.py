@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse.graphs import GraphCache, Graphs
@@ -38,7 +39,7 @@ class PlaceEncoding(nn.Module):
         reset(self.norm)
 
     def forward(
-        self, x: Tensor, edge_index: Tensor, batch: Tensor | None = None, *, graphs: Graphs | None = None
+        self, x: Tensor, edge_index: Adj, batch: Tensor | None = None, *, graphs: Graphs | None = None
     ) -> Tensor:
         """Add the encoding to x; ``graphs`` are those of the batch where they are sorted already."""
         if x.dim() != 2 or x.shape[1] != self.channels:

@@ -61,9 +61,20 @@ class GraphPatches:
         return _one_each(self.members.indices, self.members.num_cols)
 
     @cached_property
+    def filled(self) -> Tensor:
+        """The patches that are not empty, int64 ``[S]``."""
+        return self.members.degree.nonzero()[:, 0]
+
+    @cached_property
     def of_patch(self) -> CSR:
-        """The patch of each copy as a matrix ``[K, G p]``."""
-        return _one_each(self.patch.to(self.members.indices.dtype), self.members.num_rows)
+        """The patch of each copy among those that are not empty, as a matrix ``[K, S]``."""
+        number = (self.members.degree > 0).cumsum(0) - 1
+        return _one_each(number[self.patch].to(self.members.indices.dtype), self.filled.numel())
+
+    def slotted(self, rows: Tensor) -> Tensor:
+        """Rows ``[S, F]`` of the patches that are not empty in their slots, ``[G, p, F]``; 0 elsewhere."""
+        out = rows.new_zeros(self.members.num_rows, *rows.shape[1:]).index_copy(0, self.filled, rows)
+        return out.view(self.num_graphs, self.num_patches, *rows.shape[1:])
 
     @property
     def size(self) -> Tensor:
@@ -93,13 +104,13 @@ class GraphPatches:
         return out
 
     def returns(self, steps: int) -> Tensor:
-        r"""Diagonals of :math:`(D^{-1} A^P)^t` for t = 1 to ``steps``, float32 ``[G p, steps]``."""
+        r"""Diagonals of :math:`(D^{-1} A^P)^t` for t = 1 to ``steps``, patches not empty, ``[S, steps]``."""
         one = self.walk(1)
         power, diagonals = one, [one.diagonal(dim1=1, dim2=2)]
         for _ in range(steps - 1):
             power = power @ one
             diagonals.append(power.diagonal(dim1=1, dim2=2))
-        return torch.stack(diagonals, dim=-1).flatten(0, 1)
+        return torch.stack(diagonals, dim=-1).flatten(0, 1)[self.filled]
 
     def to(self, device: torch.device | str) -> GraphPatches:
         """These patches on ``device``."""
