@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "diagnose": {"accel"} | CORE,
     "train": MODELS | LAYERS | CORE | {"data", "loader", "measure", "accel"},
     "bench": MODELS | LAYERS | CORE | {"data", "loader", "measure", "accel", "diagnose"},
-    "recipes": {"train"},
+    "recipes": {"train", "embed", "data"},
 }
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 MAY_IMPORT["__main__"] = {"cli"}

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gnnlib.names import choose
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -79,22 +77,18 @@ def embed(
 
 
 def _estimator(method: str, options: list[str], seed: int, device: str) -> NodeEmbedding:
-    from gnnlib.embed.methods import METHODS
+    from gnnlib.embed.methods import make_method
 
-    made = METHODS[choose("embedding method", method, sorted(METHODS))]()
-    known = sorted(made.get_params())
-    given: dict[str, Any] = {"seed": seed, "device": device}
+    given: dict[str, Any] = {}
     for text in options:
         key, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set {text}: KEY=VALUE is expected, as in --set dim=64")
-        key = choose(f"parameter of {method}", key.strip(), known)
         try:
-            given[key] = ast.literal_eval(value)
+            given[key.strip()] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            given[key] = value
-    made.set_params(**given)
-    return made
+            given[key.strip()] = value
+    return make_method(method, given, seed=seed, device=device)
 
 
 def _classes(embedding: Any, labels: Any, shuffles: int, C: float, seed: int) -> Table:

@@ -1,7 +1,14 @@
 """Node embeddings as scikit-learn estimators, and how good they are."""
 
 from gnnlib.embed.base import NodeEmbedding
-from gnnlib.embed.evaluate import classify_nodes, edge_features, known_k, predict_links, split_links
+from gnnlib.embed.evaluate import (
+    classify_nodes,
+    classify_split,
+    edge_features,
+    known_k,
+    predict_links,
+    split_links,
+)
 from gnnlib.embed.factor import HOPE, GraRep, NetMF, ProNE, spectral_propagate
 from gnnlib.embed.fisher import FisherInformationEmbedding
 from gnnlib.embed.hyperbolic import HyperbolicMDS, SarkarEmbedding, distortion, poincare_distance
@@ -11,6 +18,7 @@ from gnnlib.embed.walk import DeepWalk, Node2Vec, Walklets
 
 __all__ = [
     "classify_nodes",
+    "classify_split",
     "DeepWalk",
     "distortion",
     "edge_features",

@@ -14,7 +14,15 @@ from gnnlib.embed.base import NodeEmbedding
 from gnnlib.embed.graph import as_graph, is_symmetric
 from gnnlib.names import choose
 
-__all__ = ["classify_nodes", "edge_features", "known_k", "OPERATORS", "predict_links", "split_links"]
+__all__ = [
+    "classify_nodes",
+    "classify_split",
+    "edge_features",
+    "known_k",
+    "OPERATORS",
+    "predict_links",
+    "split_links",
+]
 
 Floats: TypeAlias = NDArray[np.float64]
 Operator: TypeAlias = Literal["average", "hadamard", "l1", "l2"]
@@ -134,6 +142,38 @@ def classify_nodes(
             "macro_f1_std": float(std[1]),
         }
     return found
+
+
+def classify_split(
+    embedding: ArrayLike, y: ArrayLike, split: Any, *, Cs: Sequence[float] = tuple(np.logspace(-4, 5, 19))
+) -> dict[str, float]:
+    """Accuracy of multinomial logistic regression on a fixed split, its penalty chosen by validation.
+
+    Args:
+        embedding: one row a node; used as it is.
+        y: classes ``[N]``.
+        split: ``train``, ``val`` and ``test``, node numbers each.
+        Cs: inverse strengths of the penalty to choose from; of equally good ones the smallest.
+
+    Returns: ``accuracy`` on the test part, ``val`` on the validation part, and ``C``.
+    Raises: ValueError when a part is empty.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rows, classes = np.asarray(embedding, dtype=np.float64), np.asarray(y)
+    train, val, test = (np.asarray(part) for part in (split.train, split.val, split.test))
+    for name, part in (("training", train), ("validation", val), ("test", test)):
+        if not len(part):
+            raise ValueError(
+                f"classify_split: the split has no {name} part; use classify_nodes, which draws its own"
+            )
+    best: dict[str, float] = {"val": -1.0}
+    for C in sorted(Cs):
+        fitted = LogisticRegression(C=C, max_iter=500).fit(rows[train], classes[train])
+        reached = float(fitted.score(rows[val], classes[val]))
+        if reached > best["val"]:
+            best = {"accuracy": float(fitted.score(rows[test], classes[test])), "val": reached, "C": float(C)}
+    return best
 
 
 def edge_features(embedding: ArrayLike, pairs: ArrayLike, operator: Operator) -> NDArray[np.float32]:

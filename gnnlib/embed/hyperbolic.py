@@ -114,6 +114,7 @@ class SarkarEmbedding(NodeEmbedding):
     """
 
     distances_: Floats
+    scale_: float
     tau_: float
     bits_: int
 
@@ -146,6 +147,7 @@ class SarkarEmbedding(NodeEmbedding):
         beta = math.pi / (1.2 * max(most, 2))
         spread = -2 * math.log(math.tan(beta / 2))
         self.tau_ = (1 + self.epsilon) / self.epsilon * spread if self.tau is None else float(self.tau)
+        self.scale_ = self.tau_
         reach = self.tau_ * hops[root].max()
         # a ball coordinate at distance r is 2 e^-r from the edge, and two of them meet in a distance
         needed = 64 + int(4 * reach / math.log(2))
@@ -229,6 +231,7 @@ class HyperbolicMDS(NodeEmbedding):
 
     hyperboloid_: Floats
     distances_: Floats
+    scale_: float
 
     def __init__(self, dim: int = 10, *, scale: float = 1.0) -> None:
         self.dim = dim
@@ -259,7 +262,7 @@ class HyperbolicMDS(NodeEmbedding):
         values, vectors = eigh(-np.cosh(self.scale * distances), subset_by_index=(n - rank, n - 1))
         x = np.zeros((n, self.dim))
         x[:, :rank] = (vectors * np.sqrt(np.maximum(values, 0)))[:, ::-1]
-        self.hyperboloid_ = x
+        self.hyperboloid_, self.scale_ = x, float(self.scale)
         time = np.sqrt(1 + (x**2).sum(1))
         product = np.maximum(time[:, None] * time - x @ x.T, 1)
         self.distances_ = np.arccosh(product)

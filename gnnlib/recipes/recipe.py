@@ -22,6 +22,15 @@
     [expected]                        # the mean over seeds of a correct run
     low = 0.81
     high = 0.83
+
+A recipe of ``task = "embedding"`` names an embedding method (``gnnlib embed --help``) and its parameters, and
+in place of ``[train]`` says how the rows are judged::
+
+    [evaluate]
+    protocol = "labels"               # a name of gnnlib.recipes.embedding.PROTOCOLS; the rest are its options
+    fractions = [0.1, 0.5, 0.9]
+    shuffles = 5
+    C = 1.0
 """
 
 from __future__ import annotations
@@ -33,12 +42,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnlib.names import choose
 
 if TYPE_CHECKING:
+    from gnnlib.embed import NodeEmbedding
     from gnnlib.train import TrainConfig
 
 __all__ = ["names", "Paper", "read_recipe", "Recipe", "TRUST"]
@@ -63,6 +74,8 @@ _STATED = (
     "monitor",
     "select",
 )
+TASKS = ("train", "embedding")
+
 # Settings of a machine or of a run, which are no part of a recipe.
 _NOT_OURS = ("dataset", "model", "seeds", "model_options", "device", "checkpoint_seconds", "root", "out")
 
@@ -99,11 +112,13 @@ class Recipe:
     Args:
         name: the file's name without its ending.
         title, dataset, model, split, seeds, first_seed, differences: as in the file.
-        train: fields of ``gnnlib.train.TrainConfig``.
-        model_options: fields of the model's config dataclass.
+        train: fields of ``gnnlib.train.TrainConfig``; empty for an embedding.
+        model_options: fields of the model's config dataclass, or parameters of the embedding method.
         paper: the published number.
         low, high: the range in which the mean over the seeds is expected; the recipe's bar is ``low``,
             or ``high`` where a lower metric is better.
+        task: ``"train"`` or ``"embedding"``.
+        evaluate: of an embedding: ``protocol`` and its options.
 
     Shapes: none.
     """
@@ -121,11 +136,15 @@ class Recipe:
     high: float
     differences: tuple[str, ...] = field(default=())
     first_seed: int = 0
+    task: str = "train"
+    evaluate: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits of everything that decides a run, the seeds apart."""
         deciding = [self.dataset, self.model, dict(self.train), dict(self.model_options)]
+        if self.task == "embedding":
+            deciding.append(dict(self.evaluate))
         text = json.dumps(deciding, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -148,6 +167,35 @@ class Recipe:
         return TrainConfig(
             dataset=self.dataset, model=self.model, model_options=dict(self.model_options), **settings
         )
+
+    def estimator(self, **run: Any) -> NodeEmbedding:
+        """The embedding method of this recipe.
+
+        Args:
+            run: ``seed`` and ``device``; a method without them has none to set.
+
+        Raises: ValueError for an unknown method or parameter, or another device for a method without one.
+        """
+        from gnnlib.embed.methods import make_method
+
+        return make_method(self.model, self.model_options, **run)
+
+    def protocol(self) -> tuple[str, dict[str, Any]]:
+        """How an embedding is judged, and the options of that.
+
+        Raises: ValueError for an unknown protocol, an unknown option or one that is missing.
+        """
+        from gnnlib.recipes.embedding import PROTOCOLS
+
+        where, options = f"recipe {self.name} [evaluate]", dict(self.evaluate)
+        name = choose(f"{where}: protocol", str(options.pop("protocol", "(none)")), PROTOCOLS)
+        wanted = [k for k, p in signature(PROTOCOLS[name]).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        for key in options:
+            choose(f"{where}: key", key, wanted)
+        for key in wanted:
+            if key not in options:
+                raise ValueError(f"{where}: '{key}' is missing; a recipe states all options of its protocol")
+        return name, options
 
 
 def names() -> list[str]:
@@ -187,7 +235,8 @@ def _parse(name: str, text: str, where: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"recipe {where}: it is no valid toml ({error}); correct the file") from error
     top = _Table(f"recipe {where}", content)
-    train, options = top.table("train"), top.table("model_options")
+    task = choose("task", top.text("task"), TASKS) if "task" in top else "train"
+    work, options = top.table("train" if task == "train" else "evaluate"), top.table("model_options")
     paper, expected = top.table("paper"), top.table("expected")
     recipe = Recipe(
         name=name,
@@ -196,7 +245,7 @@ def _parse(name: str, text: str, where: str) -> Recipe:
         model=top.text("model"),
         split=top.text("split"),
         seeds=top.whole("seeds"),
-        train=train.all(without=_NOT_OURS, stated=_STATED),
+        train=work.all(without=_NOT_OURS, stated=_STATED) if task == "train" else {},
         model_options=options.all(),
         paper=Paper(
             metric=paper.text("metric"),
@@ -211,6 +260,8 @@ def _parse(name: str, text: str, where: str) -> Recipe:
         high=expected.number("high"),
         differences=top.texts("differences"),
         first_seed=top.whole("first_seed") if "first_seed" in top else 0,
+        task=task,
+        evaluate=work.all() if task == "embedding" else {},
     )
     for table in (top, paper, expected):
         table.finish()

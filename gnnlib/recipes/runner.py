@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnlib.files import make_dir, write_json
+from gnnlib.recipes.embedding import run_embedding
 from gnnlib.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def reproduce(
         seeds: how many of the recipe's seeds; None: all.
         device: as in ``gnnlib.train.TrainConfig``.
         root: the data root.
-        progress: handed to ``gnnlib.train.run``.
+        progress: hears of the runs.
 
     Shapes: none.
     Returns: the content of the json file.
@@ -65,12 +67,15 @@ def reproduce(
         content = _joined(recorded, kept, recipe, asked)
         write_json(path, content)
         return content
-    config = recipe.config(seeds=missing, device=device, root=root, out=str(run_dir))
     try:
-        result = train.run(config, progress=progress, resume=run_dir.exists())
-    except train.Interrupted as stop:
+        if recipe.task == "embedding":
+            result = run_embedding(recipe, missing, run_dir, device=device, root=root, progress=progress)
+        else:
+            config = recipe.config(seeds=missing, device=device, root=root, out=str(run_dir))
+            result = train.run(config, progress=progress, resume=run_dir.exists())
+    except KeyboardInterrupt as stop:
         told = f"{recipe.name} was interrupted; the same gnnlib reproduce command goes on where it stopped"
-        raise train.Interrupted(told, stop.signum) from None
+        raise train.Interrupted(told, getattr(stop, "signum", signal.SIGINT)) from None
     content = record(recipe, result)
     if kept:
         content["peak_memory"] = max(content["peak_memory"] or 0, recorded.get("peak_memory") or 0) or None
@@ -130,7 +135,10 @@ def record(recipe: Recipe, result: Result) -> dict[str, Any]:
     summary = content["summary"]["test"]
     mean = float(summary["mean"])
     better = bool(content["metric"]["higher_is_better"])
-    keep = ("dir", "seed", "split", "fold", "metrics", "best_epoch", "epochs", "seconds")
+    keep = {
+        "train": ("dir", "seed", "split", "fold", "metrics", "best_epoch", "epochs", "seconds"),
+        "embedding": ("dir", "seed", "split", "fold", "metrics", "scores", "columns", "seconds"),
+    }[recipe.task]
     return {
         "format": FORMAT,
         "recipe": recipe.name,

@@ -30,12 +30,15 @@ _TITLES: Mapping[str, str] = {
     "accuracy": "accuracy",
     "ap": "average precision",
     "auc": "ROC-AUC",
+    "average_distortion": "average distortion",
     "f1": "F1",
     "log10_mse": "log10 of the squared error",
     "mae": "mean absolute error",
+    "map": "MAP",
     "mrr": "MRR",
     "rmse": "RMSE",
     "rocauc": "ROC-AUC",
+    "worst_distortion": "worst-case distortion",
 }
 
 _MODELS: Mapping[str, str] = {"graphconv": "GraphConv", "sage": "GraphSAGE"}
@@ -48,8 +51,14 @@ def escape(text: object) -> str:
 
 
 def metric_title(name: str) -> str:
-    """The metric's name in words: ``rocauc`` is ROC-AUC, ``hits@20`` is Hits@20."""
+    """The metric's name in words: ``rocauc`` is ROC-AUC, ``hits@20`` is Hits@20.
+
+    ``micro_f1@50`` is the micro F1 with half of the nodes labelled.
+    """
     lower = name.lower().replace("roc-auc", "rocauc").replace("roc_auc", "rocauc")
+    kind, _, share = lower.partition("_f1@")
+    if share:
+        return f"{kind} F1, {share} % labelled,"
     return _TITLES.get(lower, name.capitalize() if lower.startswith("hits") else name)
 
 
