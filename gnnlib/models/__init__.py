@@ -40,6 +40,7 @@ from gnnlib.models.heads import GraphModel, IncidenceModel, LinkModel, NodeModel
 from gnnlib.models.hyper_configs import (
     AllSetConfig,
     EDHNNConfig,
+    EDHNNIIConfig,
     HCHAConfig,
     HNHNConfig,
     HyperConfig,
@@ -77,6 +78,7 @@ __all__ = [
     "DirGNNConfig",
     "DirResolvNetConfig",
     "EDHNNConfig",
+    "EDHNNIIConfig",
     "FaberNetConfig",
     "FingerprintConfig",
     "GAEConfig",

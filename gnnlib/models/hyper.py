@@ -15,6 +15,7 @@ from gnnlib.models.entry import HYPER, Entry
 from gnnlib.models.hyper_configs import (
     AllSetConfig,
     EDHNNConfig,
+    EDHNNIIConfig,
     HCHAConfig,
     HNHNConfig,
     HyperConfig,
@@ -28,6 +29,7 @@ from gnnlib.nn import (
     AllDeepSetsConv,
     AllSetTransformerConv,
     EDHNNConv,
+    EDHNNIIConv,
     HGNNConv,
     HGNNPlusConv,
     HNHNConv,
@@ -201,23 +203,15 @@ class EDHNNEncoder(_OwnEnds):
     Shapes: as :class:`HyperStack`.
     """
 
-    def __init__(self, config: EDHNNConfig, task: Task, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, config: EDHNNConfig | EDHNNIIConfig, task: Task, in_channels: int, out_channels: int
+    ) -> None:
         super().__init__(config, task, out_channels)
         width = config.hidden_channels
         self.lin = Linear(in_channels, width)
         self.num_layers = config.num_layers
         self.convs = nn.ModuleList(
-            EDHNNConv(
-                width,
-                mlp1_layers=config.mlp1_layers,
-                mlp2_layers=config.mlp2_layers,
-                mlp3_layers=config.mlp3_layers,
-                aggr=config.aggr,
-                alpha=config.alpha,
-                norm=config.set_norm,
-                dropout=config.dropout,
-            )
-            for _ in range(1 if config.share_weights else config.num_layers)
+            _diffusion(config) for _ in range(1 if config.share_weights else config.num_layers)
         )
         widths = widths_of(width, width, out_channels, config.classifier_layers)
         self.classifier = SetMLP(widths, norm=config.set_norm, dropout=config.dropout)
@@ -227,6 +221,19 @@ class EDHNNEncoder(_OwnEnds):
         for layer in range(self.num_layers):
             x = self._acted(self.convs[layer % len(self.convs)](self._drop(x), x_0, h))
         return self._drop(x)
+
+
+def _diffusion(c: EDHNNConfig | EDHNNIIConfig) -> nn.Module:
+    options: dict[str, Any] = {
+        "mlp1_layers": c.mlp1_layers,
+        "mlp2_layers": c.mlp2_layers,
+        "mlp3_layers": c.mlp3_layers,
+        "norm": c.set_norm,
+        "dropout": c.dropout,
+    }
+    if isinstance(c, EDHNNIIConfig):
+        return EDHNNIIConv(c.hidden_channels, **options)
+    return EDHNNConv(c.hidden_channels, aggr=c.aggr, alpha=c.alpha, **options)
 
 
 class PhenomNNEncoder(_OwnEnds):
@@ -304,6 +311,7 @@ MODELS: dict[str, Entry] = {
         AllSetConfig, lambda c, t, i, o: AllSetEncoder(c, t, i, o, _transformer), HYPER
     ),
     "edhnn": Entry(EDHNNConfig, EDHNNEncoder, HYPER),
+    "edhnn-ii": Entry(EDHNNIIConfig, EDHNNEncoder, HYPER),
     "hcha": Entry(HCHAConfig, _stack(_hcha, AttentionStack), HYPER),
     "hgnn": Entry(HyperConfig, _stack(lambda c: lambda i, o, last: HGNNConv(i, o)), HYPER),
     "hgnnplus": Entry(HyperConfig, _stack(lambda c: lambda i, o, last: HGNNPlusConv(i, o)), HYPER),

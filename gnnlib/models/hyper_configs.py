@@ -178,6 +178,34 @@ class EDHNNConfig(ModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EDHNNIIConfig(ModelConfig):
+    """ED-HNN II: states, messages and degrees joined, not mixed.
+
+    Args:
+        num_layers: times that the step is applied.
+        mlp1_layers, mlp2_layers, mlp3_layers: linear maps of the step's MLPs; only the first may have none.
+        classifier_layers: linear maps of the classifier.
+        set_norm: normalisation inside the MLPs.
+        share_weights: one step with the same weights; otherwise each has its own.
+        self_loops: give each node a hyperedge of its own, unless it has one.
+    """
+
+    num_layers: int = 1
+    mlp1_layers: int = 1
+    mlp2_layers: int = 1
+    mlp3_layers: int = 2
+    classifier_layers: int = 1
+    set_norm: SetNorm = "none"
+    share_weights: bool = True
+    self_loops: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("mlp2_layers", "mlp3_layers"):
+            self._require(name, getattr(self, name) >= 1, "1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PhenomNNConfig(ModelConfig):
     """PhenomNN and PhenomNN-simple: a linear map, K steps down the energy, a linear map.
 

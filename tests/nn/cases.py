@@ -34,6 +34,7 @@ from gnnlib.nn import (
     ECConv,
     EdgeConv,
     EDHNNConv,
+    EDHNNIIConv,
     FaberConv,
     FAConv,
     FastRGCNConv,
@@ -329,6 +330,7 @@ CASES = [
     Case("ECConv", lambda: ECConv(F_IN, F_OUT, _edge_network(), aggr="mean"), run=on_edge_attr),
     Case("EdgeConv", lambda: EdgeConv(nn.Linear(2 * F_IN, F_OUT))),
     Case("EDHNNConv", lambda: EDHNNConv(F_IN, mlp2_layers=2), out=F_IN, run=on_initial),
+    Case("EDHNNIIConv", lambda: EDHNNIIConv(F_IN, mlp2_layers=2), out=F_IN, run=on_initial),
     Case(
         "FaberConv",
         lambda: FaberConv(F_IN, F_OUT, 3, zero_order=True, learn_alpha=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from gnnlib.nn import (
     AllDeepSetsConv,
     AllSetTransformerConv,
     EDHNNConv,
+    EDHNNIIConv,
     HGNNConv,
     HGNNPlusConv,
     HNHNConv,
@@ -369,6 +371,37 @@ def test_edhnn_without_mlps_is_hgnn_plus() -> None:
     assert_close(layer(x, None, incidences()), plus(x, incidences()))
     still = EDHNNConv(F_IN, mlp3_layers=0, alpha=1.0).double()
     assert_close(still(x, 3 * x, incidences()), 3 * x)
+
+
+@pytest.mark.parametrize("layers", [(1, 1, 2), (0, 1, 1), (2, 2, 2), (1, 3, 1)], ids=str)
+@pytest.mark.parametrize("norm", ["layer", "none"])
+def test_edhnn_ii(layers: tuple[int, int, int], norm: Any) -> None:
+    a, b, c = layers
+    layer = EDHNNIIConv(F_IN, mlp1_layers=a, mlp2_layers=b, mlp3_layers=c, norm=norm).double()
+    x, x_0, h = leaf(N, F_IN), leaf(N, F_IN, seed=6), matrix()
+    sizes, degrees = h.sum(0), h.sum(1)
+    assert degrees.min() == 0  # a node in no hyperedge: its messages and its logarithm are 0
+    z = (h.t() * inv(sizes)[:, None]) @ (set_mlp(layer.mlp1, x) if a else x)
+    rows = []
+    for v in range(N):
+        messages = torch.zeros(F_IN, dtype=torch.float64)
+        for e in range(M):
+            if h[v, e]:
+                given = torch.cat([x[v], z[e], torch.tensor([math.log(sizes[e])], dtype=torch.float64)])
+                messages = messages + h[v, e] * set_mlp(layer.mlp2, given[None])[0] / degrees[v]
+        known = torch.tensor([math.log(max(float(degrees[v]), 1.0))], dtype=torch.float64)
+        rows.append(torch.cat([messages, x[v], x_0[v], known]))
+    agree(layer, layer(x, x_0, incidences()), set_mlp(layer.mlp3, torch.stack(rows)), x, x_0)
+    assert_close(layer(x, None, incidences()), layer(x, x, incidences()))
+
+
+def test_edhnn_ii_says_what_is_wrong() -> None:
+    with pytest.raises(
+        ValueError, match="EDHNNIIConv: mlp2_layers=0 and mlp3_layers=2; pass 1 or more of both"
+    ):
+        EDHNNIIConv(F_IN, mlp2_layers=0)
+    with pytest.raises(ValueError, match=f"EDHNNIIConv: x has {F_IN} features but channels=3; pass as many"):
+        EDHNNIIConv(3)(torch.randn(N, F_IN), None, incidences())
 
 
 # -- HyperGCN -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from gnnlib.nn.hyper.allset import AllDeepSetsConv, AllSetTransformerConv
-from gnnlib.nn.hyper.edhnn import EDHNNConv
+from gnnlib.nn.hyper.edhnn import EDHNNConv, EDHNNIIConv
 from gnnlib.nn.hyper.hgnn import HGNNConv, HGNNPlusConv
 from gnnlib.nn.hyper.hnhn import HNHNConv
 from gnnlib.nn.hyper.hypergcn import HyperGCNConv, hypergcn_graph
@@ -43,6 +43,7 @@ __all__ = [
     "attribute_hypergraph",
     "clique_expansion",
     "EDHNNConv",
+    "EDHNNIIConv",
     "HGNNConv",
     "HGNNPlusConv",
     "HNHNConv",
