@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.ops.scatter import scatter
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Symmetric:
 
     def values(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Entries of the matrix of weights ``[E]`` in slot order, and of its transpose, on the union."""
-        zero = weight.new_zeros(self.adj.num_edges)
-        return zero.index_add(0, self.forward, weight), zero.index_add(0, self.backward, weight)
+        size = self.adj.num_edges
+        return scatter(weight, self.forward, size), scatter(weight, self.backward, size)
 
     @property
     def reverse(self) -> Tensor:

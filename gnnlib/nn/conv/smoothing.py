@@ -11,7 +11,7 @@ from torch import Tensor
 from gnnlib.nn.conv.base import Adj, ConvOptions
 from gnnlib.nn.conv.gcn_norm import Propagation, gcn_norm
 from gnnlib.nn.conv.sums import SumConv
-from gnnlib.sparse import CSR
+from gnnlib.sparse import CSR, scatter
 from gnnlib.sparse.components import components
 from gnnlib.sparse.relations import derive_by_type
 
@@ -119,8 +119,8 @@ def stationary(step: Propagation, x: Tensor) -> Tensor:
     scale = step.scale.to(x.dtype)
     root = torch.where(scale == 0, 0, 1 / scale.masked_fill(scale == 0, 1))  # sqrt of the degree
     part = components(step.adj)
-    total = torch.zeros_like(x).index_add(0, part, root[:, None] * x)
-    volume = torch.zeros_like(root).index_add(0, part, root.square())
+    total = scatter(root[:, None] * x, part, x.size(0))
+    volume = scatter(root.square(), part, x.size(0))
     mean = total / volume.masked_fill(volume == 0, 1)[:, None]
     return root[:, None] * mean.index_select(0, part)
 

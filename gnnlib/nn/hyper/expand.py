@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gnnlib.nn.hyper.base import inverse, inverse_root
 from gnnlib.nn.hyper.pairs import ordered_pairs
-from gnnlib.sparse import CSR, Hypergraph, as_csr, spgemm
+from gnnlib.sparse import CSR, Hypergraph, as_csr, scatter, spgemm
 from gnnlib.sparse.convert import Adj
 
 __all__ = [
@@ -254,7 +254,7 @@ def _diagonal_minus(diagonal: Tensor, adj: CSR) -> CSR:
     off = _without_loops(adj)
     rows, columns = adj.rows, adj.indices.long()
     loop = rows == columns
-    own = diagonal.index_add(0, rows[loop], -_value(adj)[loop])
+    own = diagonal - scatter(_value(adj)[loop], rows[loop], adj.num_rows)
     index = torch.cat([off.edge_index, node.expand(2, -1)], dim=1)
     value = torch.cat([-_value(off), own])
     order = (index[1] * adj.num_rows + index[0]).argsort()

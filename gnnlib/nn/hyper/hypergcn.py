@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gnnlib.nn.hyper.base import HyperConv, Incidences, OutLinear, apply_linear, inverse_root
 from gnnlib.nn.hyper.pairs import member_pairs
-from gnnlib.sparse import CSR, Hypergraph, as_csr, spmm
+from gnnlib.sparse import CSR, Hypergraph, as_csr, scatter, spmm
 from gnnlib.sparse.hypergraph import as_hypergraph
 
 Farthest = Literal["projection", "exact"]
@@ -192,6 +192,6 @@ def _graph(h: Hypergraph, first: Tensor, second: Tensor, mediators: bool) -> CSR
         weight = torch.cat([(2 * big - 3).double().reciprocal(), other, other])
     index = torch.stack([torch.cat([src, dst]), torch.cat([dst, src])])
     key, place = torch.unique(index[1] * h.num_nodes + index[0], return_inverse=True)
-    value = weight.new_zeros(key.numel()).index_add_(0, place, torch.cat([weight, weight]))
+    value = scatter(torch.cat([weight, weight]), place, key.numel())
     merged = torch.stack([key % max(h.num_nodes, 1), key // max(h.num_nodes, 1)])
     return as_csr(merged, h.num_nodes).with_value(value)

@@ -10,6 +10,7 @@ from torch import Tensor
 from gnnlib.sparse.autograd import define
 from gnnlib.sparse.convert import Adj, as_csr
 from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.ops.scatter import scatter_rows
 from gnnlib.sparse.registry import dispatch
 
 __all__ = ["gated_sum"]
@@ -203,9 +204,9 @@ def _plain_gradients(
     d_message = gate * back
     d_z = (1 - gate) * d_message * message
     found: list[Tensor | None] = [
-        torch.zeros_like(k).index_add(0, row, d_z),
-        torch.zeros_like(q).index_add(0, column, d_z),
-        torch.zeros_like(v).index_add(0, column, d_message),
+        scatter_rows(row, d_z, k.shape[0], "sum"),
+        scatter_rows(column, d_z, q.shape[0], "sum"),
+        scatter_rows(column, d_message, v.shape[0], "sum"),
     ]
     if edge is None or gate_map is None or value_map is None:
         return [*found, None, None, None]

@@ -14,6 +14,7 @@ from gnnlib.sparse.convert import Adj, as_csr, default_rows
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.ops.multi_reduce.names import MOMENTS, Moment, needs_mean, num_extremes
+from gnnlib.sparse.ops.scatter import scatter_rows
 from gnnlib.sparse.ops.segment_reduce import expand_rows, spread
 from gnnlib.sparse.ops.spmm_arg import arg_dtype
 from gnnlib.sparse.registry import dispatch
@@ -367,10 +368,10 @@ def from_messages(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Gradients of x, edge and edge_map from that of the messages, d ``[E, F]``, by differentiable ops."""
     values = edge if perm is None else edge.index_select(0, perm)
-    d_x = d.new_zeros(x.shape).index_add(0, adj.indices.long(), d)
+    d_x = scatter_rows(adj.indices.long(), d, x.shape[0], "sum")
     d_edge = d if edge_map is None else d @ edge_map.to(d.dtype).t()
     if perm is not None:
-        d_edge = d.new_zeros(edge.shape).index_add(0, perm, d_edge)
+        d_edge = scatter_rows(perm, d_edge, edge.shape[0], "sum")
     return d_x, d_edge, None if edge_map is None else values.to(d.dtype).t() @ d
 
 
