@@ -26,8 +26,8 @@ class GraphedStep:
     Shapes: ``step() -> loss``, a scalar; the call returns the same, overwritten by the next call.
     Cost: memory of one step, held as long as this object lives.
     Raises: RuntimeError without a CUDA device, or when the step does what cannot be recorded: waits for the
-        device (``.item()``, a mask as an index), copies from the CPU, or draws seeds there, as attention
-        dropout does. Dropout of features can be recorded.
+        device (``.item()``, a mask as an index) or copies from the CPU. Dropout of features and of attention
+        can be recorded: their numbers come from the device's generator.
     """
 
     def __init__(self, step: Callable[[], Tensor], *, warmup: int = 3) -> None:

@@ -20,6 +20,7 @@ from triton.compiler import ASTSource
 
 from gnnlib.sparse import registry
 from gnnlib.sparse.gpu import launch
+from gnnlib.sparse.ops.sample_neighbors.request import Relation, Request
 
 TARGET = GPUTarget("cuda", 90, 32)
 ROWS = 40
@@ -89,6 +90,13 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
     edge, to = x(edges, 3), x(3, width)
     found = torch.zeros(ROWS, 2, width, dtype=wide)
     won = torch.zeros(ROWS, 1, width, dtype=torch.int32)
+    tables = (torch.zeros(edges), arg.new_zeros(edges), arg.new_zeros(edges), torch.zeros(ROWS).double())
+    walkers, pairs = index[:ROWS], torch.stack([index[:ROWS] + 1, index[:ROWS] + 3])  # with the hub
+
+    def sample(weight: Tensor | None, replace: bool) -> tuple[Request]:
+        relation = Relation(0, 0, p, j, weight)
+        return (Request((relation,), (ROWS,), (walkers + 3,), ((5,),), replace=replace),)
+
     return {
         "additive_attention": lambda: (p, j, one, one, h, seed, 0.2, 0.3),
         "additive_attention_grad": lambda: (*ends, one, one, h, seed, h, h, lse, lse, h, 0.2, 0.3),
@@ -132,6 +140,13 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
         ),
         "arg_scatter": lambda: (arg, p, j, w, h, ROWS),
         "arg_to_slots": lambda: (arg, p, h, edges),
+        "alias_table": lambda: (p, torch.ones(edges)),
+        "alias_draw": lambda: (tables[1], tables[2], 3, 0, 0),
+        "common_neighbors": lambda: (p, j, pairs, ROWS),
+        "random_walk": lambda: (p, j, *([None] * 4), walkers, 5, 0.2, 4.0, 2, True, 1, 0),
+        "random_walk weighted": lambda: (p, j, *tables, walkers, 5, 0.2, 4.0, 0, False, 1, 0),
+        "sample_neighbors": lambda: sample(None, False),
+        "sample_neighbors weighted": lambda: sample(torch.ones(edges).double(), True),
         "coo_to_csr": lambda: (index, index, ROWS, ROWS),
         "csr_transpose": lambda: (p, j, ROWS),
         "propagate": lambda: (p, j, w[:, 0], h[:, 0], scale, scale, 2, 0.8, 0.2, True),
@@ -148,17 +163,22 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
 #: Type, width and heads: whole lanes, a width that is no power of two, narrow rows, several heads.
 VARIANTS = ((torch.float32, 100, 1), (torch.bfloat16, 16, 1), (torch.float16, 64, 4), (torch.float64, 7, 1))
 
+#: Ops without floats: one variant shows all.
+INTEGER = ("alias", "common_neighbors", "random_walk", "sample_neighbors")
+
 
 def main() -> None:
     launch._start = _compile
     done: dict[str, list[dict[str, Any]]] = {}
     for dtype, width, heads in VARIANTS:
         for op, arguments in calls(dtype, width, heads).items():
+            if op.startswith(INTEGER) and dtype != VARIANTS[0][0]:
+                continue
             compiled.clear()
-            found = [k for k in registry.load(op) if k.backend == "gpu"]
+            found = [k for k in registry.load(op.split()[0]) if k.backend == "gpu"]
             for k in found:
                 k.fn(*arguments())
-                done.setdefault(op, []).append({"dtype": str(dtype), "kernels": list(compiled)})
+                done.setdefault(op.split()[0], []).append({"dtype": str(dtype), "kernels": list(compiled)})
     json.dump(done, sys.stdout)
 
 

@@ -31,7 +31,7 @@ def needs_gpu(dtypes: frozenset[torch.dtype]) -> Refusal:
             if isinstance(a, Tensor):
                 if device is None:
                     device = a.device
-                    if (reason := _unfit(device)) is not None:
+                    if (reason := unfit(device)) is not None:
                         return reason
                 elif a.device != device:
                     return f"takes tensors of one device, got {device} and {a.device}"
@@ -43,7 +43,7 @@ def needs_gpu(dtypes: frozenset[torch.dtype]) -> Refusal:
 
 
 @functools.cache
-def _unfit(device: torch.device) -> str | None:
+def unfit(device: torch.device) -> str | None:
     """Why no kernel runs on this device, or None."""
     if INTERPRETED:
         if device.type == "cpu":

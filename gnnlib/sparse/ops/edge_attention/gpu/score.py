@@ -9,20 +9,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gnnlib.sparse.gpu import random
 from gnnlib.sparse.gpu.heads import over_columns
 from gnnlib.sparse.gpu.tiles import accumulator
 from gnnlib.sparse.ops.edge_attention.dropout import STEPS
-
-# The constants of splitmix64 as signed numbers: a product of int64 wraps like an unsigned one.
-_GOLDEN = tl.constexpr(0x9E3779B97F4A7C15 - (1 << 64))
-_MIX1 = tl.constexpr(0xBF58476D1CE4E5B9 - (1 << 64))
-_MIX2 = tl.constexpr(0x94D049BB133111EB - (1 << 64))
-
-
-@triton.jit
-def _shift(z, by: tl.constexpr):
-    """A right shift that fills with zeros."""
-    return (z.to(tl.uint64, bitcast=True) >> by).to(tl.int64, bitcast=True)
 
 
 @triton.jit
@@ -30,11 +20,8 @@ def keep(
     seed, slot, head, HEADS: tl.constexpr, THRESHOLD: tl.constexpr, BOOST: tl.constexpr, ACC: tl.constexpr
 ):
     """0 where the weight of a slot and head is dropped, else ``BOOST``; its place in the stream decides."""
-    z = tl.load(seed) + (slot * HEADS + head + 1) * _GOLDEN
-    z = (z ^ _shift(z, 30)) * _MIX1
-    z = (z ^ _shift(z, 27)) * _MIX2
-    z = z ^ _shift(z, 31)
-    return tl.where(_shift(z, 40) >= THRESHOLD, tl.full((1, 1, 1), BOOST, ACC), 0.0)
+    z = random.draw(tl.load(seed), slot * HEADS + head)
+    return tl.where(random.shift(z, 40) >= THRESHOLD, tl.full((1, 1, 1), BOOST, ACC), 0.0)
 
 
 @triton.jit
