@@ -19,7 +19,7 @@ class AttSetsAggregation(Aggregation):
     .. math:: r = \sum_i x_i \odot \operatorname{softmax}_i(W x_i)
 
     Yang et al., Robust Attentional Aggregation of Deep Feature Sets for Multi-view 3D Reconstruction, IJCV
-    2020, Eqs. 2 to 4. It is :class:`AttentionalAggregation` with a score for each feature and no map of the
+    2020. It is :class:`AttentionalAggregation` with a score for each feature and no map of the
     elements. A set of one element gives that element; W = 0 gives the mean. :class:`FASetPhases` trains it as
     the paper does.
 
@@ -58,7 +58,7 @@ class AttSetsAggregation(Aggregation):
 class FASetPhases:
     """The two phases in which AttSets are trained, so that the encoder does not learn the size of sets.
 
-    Yang et al., IJCV 2020, Algorithm 1 (FASet): in a base step every set has one element, whose attention is
+    Yang et al., IJCV 2020 (FASet): in a base step every set has one element, whose attention is
     the identity, and all but the attention learns; in an attention step sets have several elements and the
     attention alone learns.
 

@@ -16,7 +16,7 @@ class DeepSetsAggregation(Aggregation):
 
     .. math:: r = \rho\Big(\sum_i \varphi(x_i)\Big)
 
-    Zaheer et al., Deep Sets, NeurIPS 2017, Theorem 2. A normalisation in rho sees one row a set; PyG hands it
+    Zaheer et al., Deep Sets, NeurIPS 2017. A normalisation in rho sees one row a set; PyG hands it
     the numbers of the elements there, which are not those of its rows.
 
     Args:

@@ -119,7 +119,7 @@ class GeMAggregation(GGeMAggregation):
 
     .. math:: r = \Big(\frac1n \sum_i \max(x_i, \varepsilon)^p\Big)^{1/p}
 
-    Radenovic et al., Fine-tuning CNN Image Retrieval with No Human Annotation, TPAMI 2019, Eq. 2: the
+    Radenovic et al., Fine-tuning CNN Image Retrieval with No Human Annotation, TPAMI 2019: the
     :class:`GGeMAggregation` of one group.
 
     Args:

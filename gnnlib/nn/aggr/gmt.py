@@ -25,11 +25,11 @@ class GraphMultisetTransformer(Aggregation):
         \mathrm{GMPool}_k(X, A) = \mathrm{MAB}(S, X), \quad
         O_h = \operatorname{softmax}\!\Big(\frac{Q_h\, K_h^\top}{\sqrt d}\Big) V_h
 
-    Baek et al., Accurate Learning of Graph Representations with Graph Multiset Pooling, ICLR 2021, Eqs. 4 to
-    8. In the paper the keys and values of the first pooling come from convolutions over the graph: with
-    ``gnn_kv`` they are :math:`K = \mathrm{GCN}_K(X, A)`, :math:`V = \mathrm{GCN}_V(X, A)` and ``forward``
-    needs ``edge_index``. Without it, as in PyG, they are linear maps of the nodes, which leaves the pooling
-    of the Set Transformer; the results and the parameters are then PyG's. An index need not be sorted here.
+    Baek et al., Accurate Learning of Graph Representations with Graph Multiset Pooling, ICLR 2021. In the
+    paper the keys and values of the first pooling come from convolutions over the graph: with ``gnn_kv`` they
+    are :math:`K = \mathrm{GCN}_K(X, A)`, :math:`V = \mathrm{GCN}_V(X, A)` and ``forward`` needs
+    ``edge_index``. Without it, as in PyG, they are linear maps of the nodes, which leaves the pooling of the
+    Set Transformer; the results and the parameters are then PyG's. An index need not be sorted here.
 
     Args:
         channels: width of x.

@@ -137,7 +137,7 @@ def monoid_regulariser(
     .. math:: \mathbb{E} \lVert (a \oplus b) \oplus c - a \oplus (b \oplus c) \rVert^2, \quad
         \mathbb{E} \lVert a \oplus b - b \oplus a \rVert^2, \quad \mathbb{E} \lVert a \oplus e - a \rVert^2
 
-    Ong and Velickovic, LoG 2022, Section 3. Add their weighted sum to the loss.
+    Ong and Velickovic, LoG 2022. Add their weighted sum to the loss.
 
     Args:
         op: the operation, for example ``aggr.combine`` of :class:`LCMAggregation`.
@@ -178,7 +178,7 @@ def commutativity_regulariser(
     .. math:: \mathbb{E} \lVert \mathrm{cell}(b, \mathrm{cell}(a, s)) - \mathrm{cell}(a, \mathrm{cell}(b, s))
         \rVert^2
 
-    Ong and Velickovic, LoG 2022, Section 2, for recurrent aggregators.
+    Ong and Velickovic, LoG 2022, for recurrent aggregators.
 
     Args:
         cell: from an input and a state to the next state, such as :class:`torch.nn.GRUCell`.

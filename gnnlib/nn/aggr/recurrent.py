@@ -17,7 +17,7 @@ class LSTMAggregation(Aggregation):
 
     .. math:: r = \mathrm{LSTM}(x_1, \dots, x_n)_n
 
-    Hamilton et al., Inductive Representation Learning on Large Graphs, NeurIPS 2017, Section 3.3. The result
+    Hamilton et al., Inductive Representation Learning on Large Graphs, NeurIPS 2017. The result
     depends on the order of the elements, which is that of the index; shuffle them while training.
 
     Each sequence ends with its set. PyG pads all sets of a batch to the largest one and reads after the

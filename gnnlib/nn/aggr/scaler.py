@@ -23,7 +23,7 @@ class DegreeScalerAggregation(Aggregation):
         s(n) \in \Big\{ 1,\; \tfrac{\log(n + 1)}{\delta},\; \tfrac{\delta}{\log(n + 1)},\;
         \tfrac{n}{\bar n},\; \tfrac{\bar n}{n} \Big\}
 
-    Corso et al., Principal Neighbourhood Aggregation for Graph Nets, NeurIPS 2020, Eqs. 4 and 5; delta and
+    Corso et al., Principal Neighbourhood Aggregation for Graph Nets, NeurIPS 2020; delta and
     the mean size are those of the training set. One scaler may be given by its name, and several as a
     list, whatever ``aggr`` is; PyG goes by the kind of ``aggr`` there, and reads the letters of a name.
 

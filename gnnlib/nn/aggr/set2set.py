@@ -19,7 +19,7 @@ class Set2Set(Aggregation):
         a_{i,t} = \operatorname{softmax}_i \langle x_i, q_t \rangle, \quad
         q^*_t = q_t \,\Vert \sum_i a_{i,t}\, x_i
 
-    Vinyals et al., Order Matters: Sequence to Sequence for Sets, ICLR 2016, Eqs. 3 to 7.
+    Vinyals et al., Order Matters: Sequence to Sequence for Sets, ICLR 2016.
 
     Args:
         in_channels: width of x.

@@ -20,7 +20,7 @@ class SetTransformerAggregation(Aggregation):
     .. math:: \mathrm{MAB}(X, Y) = \mathrm{norm}(H + \mathrm{relu}(\mathrm{Linear}(H))), \quad
         H = \mathrm{norm}(X + \mathrm{Multihead}(X, Y, Y))
 
-    Lee et al., Set Transformer, ICML 2019, Eqs. 6 to 8 and 11; as a readout, Buterez et al., Graph Neural
+    Lee et al., Set Transformer, ICML 2019; as a readout, Buterez et al., Graph Neural
     Networks with Adaptive Readouts, NeurIPS 2022.
 
     Args:

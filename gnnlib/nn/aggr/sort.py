@@ -14,7 +14,7 @@ class SortAggregation(Aggregation):
 
     .. math:: r = x_{(1)} \,\Vert\, \dots \,\Vert\, x_{(k)}, \qquad x_{(1), F} \ge x_{(2), F} \ge \dots
 
-    Zhang et al., An End-to-End Deep Learning Architecture for Graph Classification, AAAI 2018, Section 3.2,
+    Zhang et al., An End-to-End Deep Learning Architecture for Graph Classification, AAAI 2018,
     with ties in the order of the index as in PyG, not by earlier features as in the paper. Places past the
     elements of a set are 0. PyG marks them by a number below the smallest of the batch and clears what
     equals it; where that number rounds to the smallest value (from 2^24 on in float32) the values go too.

@@ -60,7 +60,7 @@ class AllDeepSetsConv(_AllSet):
         f(S) = \sigma\Big(\mathrm{MLP}_{dec}\Big(\sum_{s \in S} \sigma(\mathrm{MLP}_{enc}(s))\Big)\Big)
 
     with :math:`\sigma` the ReLU. Chien et al., You are AllSet: A Multiset Function Framework for Hypergraph
-    Neural Networks, ICLR 2022, Eqs. 6 and 7. A hyperedge without members, or a node in no hyperedge, is the
+    Neural Networks, ICLR 2022. A hyperedge without members, or a node in no hyperedge, is the
     function of the empty set, :math:`\sigma(\mathrm{MLP}_{dec}(0))`.
 
     Args:
@@ -148,7 +148,7 @@ class AllSetTransformerConv(_AllSet):
         (s W_V + b_V)\Big), \quad f(S) = \mathrm{LN}(o + \sigma(\mathrm{MLP}(o)))
 
     with :math:`\theta` a seed vector for each head, in both directions, and ReLU and dropout between them.
-    Chien et al., You are AllSet, ICLR 2022, Eqs. 8 and 9, with the score of the authors' code, which
+    Chien et al., You are AllSet, ICLR 2022, with the score of the authors' code, which
     published the numbers: no scale :math:`1/\sqrt{C}`, and a LeakyReLU. The function of the empty set is
     that of :math:`o = \mathrm{LN}(\theta)`. The activation after the layer belongs to the model.
 

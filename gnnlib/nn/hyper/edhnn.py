@@ -71,7 +71,7 @@ class EDHNNConv(_EDHNN):
         m_v = \operatorname{aggr}_{e \ni v} \varphi_2([x_v \Vert z_e]), \quad
         x'_v = \varphi_3\big((1 - \alpha)\, m_v + \alpha\, x^0_v\big)
 
-    Wang et al., Equivariant Hypergraph Diffusion Neural Operators, ICLR 2023, Eqs. 9 to 11 and Algorithm 1.
+    Wang et al., Equivariant Hypergraph Diffusion Neural Operators, ICLR 2023.
     The authors apply one such layer L times with shared weights. Without layers :math:`\varphi_1` and
     :math:`\varphi_3` are the identity and :math:`\varphi_2([x \Vert z]) = z`.
 

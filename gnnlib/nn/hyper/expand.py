@@ -156,7 +156,7 @@ def knn_hypergraph(
 ) -> Hypergraph:
     r"""The hypergraph in which object i and its nearest others in Euclidean distance are hyperedge i.
 
-    Feng et al., Hypergraph Neural Networks, AAAI 2019, Sec. 4.2. With ``probabilistic`` an incidence has the
+    Feng et al., Hypergraph Neural Networks, AAAI 2019. With ``probabilistic`` an incidence has the
     value :math:`\exp(-\mathrm{dist}(v, i)^2 / (m\, \overline{\mathrm{dist}}_i)^2)`, with the mean distance
     over all N objects, i itself included, as in the authors' code.
 

@@ -56,7 +56,7 @@ class HGNNConv(_Linear):
 
     .. math:: X' = D_v^{-1/2} H W D_e^{-1} H^\top D_v^{-1/2} X \Theta + b
 
-    Feng et al., Hypergraph Neural Networks, AAAI 2019, Eq. 10, with :math:`d_v = \sum_e w_e H_{ve}` and
+    Feng et al., Hypergraph Neural Networks, AAAI 2019, with :math:`d_v = \sum_e w_e H_{ve}` and
     :math:`\delta_e = \sum_v H_{ve}`. Inverse degrees of 0 are 0, so an isolated node gives b; the authors'
     code has no guard there. Weight and bias start uniform in ±1/sqrt(out), as theirs. On a graph, whose edges
     are hyperedges of two, it is the lazy GCN :math:`(I + D^{-1/2} A D^{-1/2}) X \Theta / 2 + b`.
@@ -134,7 +134,7 @@ class HGNNPlusConv(_Linear):
 
     .. math:: X' = D_v^{-1} H W D_e^{-1} H^\top X \Theta + b
 
-    Gao et al., HGNN+: General Hypergraph Neural Networks, IEEE TPAMI 2022, Eq. 12. Hyperedges may come from
+    Gao et al., HGNN+: General Hypergraph Neural Networks, IEEE TPAMI 2022. Hyperedges may come from
     several relations, the groups :math:`H = [H_1 \Vert \dots \Vert H_K]`; adaptive fusion gives the
     hyperedges of group k the learned weight :math:`\sigma(\omega_k)`, coequal fusion the weight 1. Inverse
     degrees of 0 are 0.

@@ -16,7 +16,7 @@ class HNHNConv(HyperConv):
     .. math:: z_e = \sigma\Big(\sum_{v \in e} \frac{d_v^\beta}{\sum_{u \in e} d_u^\beta} (x_v W_E + b_E)\Big),
         \qquad x'_v = \sum_{e \ni v} \frac{\delta_e^\alpha}{\sum_{f \ni v} \delta_f^\alpha} (z_e W_V + b_V)
 
-    Dong, Sawin and Bengio, HNHN: Hypergraph Networks with Hyperedge Neurons, 2020, Eqs. 3 to 6. The last
+    Dong, Sawin and Bengio, HNHN: Hypergraph Networks with Hyperedge Neurons, 2020. The last
     activation belongs to the model. With :math:`\alpha < 0` large hyperedges weigh less. An isolated node
     gives 0.
 

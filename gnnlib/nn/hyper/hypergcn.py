@@ -22,7 +22,7 @@ class HyperGCNConv(HyperConv):
         (i_e, j_e) = \operatorname{argmax}_{i, j \in e} \|s_i - s_j\|
 
     with A from :func:`hypergcn_graph`. Yadati et al., HyperGCN: A New Method of Training Graph Convolutional
-    Networks on Hypergraphs, NeurIPS 2019, Sec. 4. Weight and bias start uniform in ±1/sqrt(out); the
+    Networks on Hypergraphs, NeurIPS 2019. Weight and bias start uniform in ±1/sqrt(out); the
     activation belongs to the model.
 
     Args:

@@ -25,7 +25,7 @@ class PhenomNNSimple(HyperConv):
     with the clique expansion :math:`A_C = B B^\top + I`, the star expansion :math:`A_S = B D_e^{-1} B^\top +
     I`, each normalised to :math:`D^{-1/2} A D^{-1/2}`, and :math:`D_C, D_S` the row sums of what results; a
     ReLU is the proximal operator of :math:`Y \geq 0`. Wang et al., From Hypergraph Energy Functions to
-    Hypergraph Neural Networks, ICML 2023, Eq. 13. Without the ReLU the steps converge to :math:`(I +
+    Hypergraph Neural Networks, ICML 2023. Without the ReLU the steps converge to :math:`(I +
     \lambda_0 L_C + \lambda_1 L_S)^{-1} X` for every :math:`0 < \alpha \leq 1`, with :math:`L = D - A`.
 
     Args:
@@ -162,7 +162,7 @@ class PhenomNN(PhenomNNSimple):
         + \lambda_1 (L_S Y + A_S Y (H_1 + H_1^\top) - D_S Y H_1 H_1^\top) \big)
 
     with :math:`L_S = D_S - A_S` and all else as in :class:`PhenomNNSimple`. Wang et al., From Hypergraph
-    Energy Functions to Hypergraph Neural Networks, ICML 2023, Eq. 11. With :math:`H_0 = H_1 = I` and without
+    Energy Functions to Hypergraph Neural Networks, ICML 2023. With :math:`H_0 = H_1 = I` and without
     the ReLU the fixed point is :math:`(I + 2 \lambda_0 L_C + \lambda_1 L_S)^{-1} X`: the clique energy
     counts ordered pairs, so this is not PhenomNNSimple, and where :math:`\lambda_0` dominates steps below
     1/2 are sure to converge.

@@ -58,7 +58,7 @@ class UniGCNConv(_UniConv):
     .. math:: x'_i = \frac{1}{\sqrt{d_i}} \sum_{e \ni i} \frac{1}{\sqrt{\tilde d_e}} h_e, \qquad
         h_e = \operatorname{mean}_{j \in e} x_j W, \quad \tilde d_e = \operatorname{mean}_{j \in e} d_j
 
-    Huang and Yang, UniGNN: a Unified Framework for Graph and Hypergraph Neural Networks, IJCAI 2021, Eq. 5;
+    Huang and Yang, UniGNN: a Unified Framework for Graph and Hypergraph Neural Networks, IJCAI 2021;
     :math:`d_i` counts the hyperedges of i. A node in none gives 0.
 
     Args:
@@ -85,7 +85,7 @@ class UniGINConv(_UniConv):
     .. math:: x'_i = (1 + \epsilon)\, x_i W + \sum_{e \ni i} h_e, \qquad
         h_e = \operatorname{mean}_{j \in e} x_j W
 
-    Huang and Yang, UniGNN, IJCAI 2021, Eq. 8; :math:`\epsilon` is learned and starts at 0.
+    Huang and Yang, UniGNN, IJCAI 2021; :math:`\epsilon` is learned and starts at 0.
 
     Args:
         in_channels, out_channels, heads, first_aggr, normalize: as in :class:`UniGCNConv`.
@@ -127,7 +127,7 @@ class UniSAGEConv(_UniConv):
     .. math:: x'_i = x_i W + \operatorname{aggr}_{e \ni i} h_e, \qquad
         h_e = \operatorname{mean}_{j \in e} x_j W
 
-    Huang and Yang, UniGNN, IJCAI 2021, Eq. 7.
+    Huang and Yang, UniGNN, IJCAI 2021.
 
     Args:
         in_channels, out_channels, heads, first_aggr, normalize: as in :class:`UniGCNConv`.
@@ -163,7 +163,7 @@ class UniGATConv(_UniConv):
         \alpha_{ie} = \operatorname{softmax}_{e \ni i} \mathrm{LeakyReLU}(a^\top h_e), \quad
         h_e = \operatorname{mean}_{j \in e} x_j W
 
-    Huang and Yang, UniGNN, IJCAI 2021, Eq. 6. The paper's score is :math:`a^\top [x_i W \Vert h_e]`; the
+    Huang and Yang, UniGNN, IJCAI 2021. The paper's score is :math:`a^\top [x_i W \Vert h_e]`; the
     authors' code, behind the published numbers, leaves out the node's part. It would cancel in the softmax
     but for the LeakyReLU. ``node_term=True`` is the paper's form.
 
@@ -235,7 +235,7 @@ class UniGCNIIConv(HyperConv):
     .. math:: x' = \big((1 - \beta) I + \beta W\big)\big((1 - \alpha) \hat x + \alpha x^0\big)
 
     with :math:`\hat x` the propagation of :class:`UniGCNConv` without its map. Huang and Yang, UniGNN, IJCAI
-    2021, Eq. 10; in layer l :math:`\beta = \ln(\theta / l + 1)`. The activation belongs to the model.
+    2021; in layer l :math:`\beta = \ln(\theta / l + 1)`. The activation belongs to the model.
 
     Args:
         channels: width of x and of the output.

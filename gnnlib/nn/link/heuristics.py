@@ -25,7 +25,7 @@ def common_neighbor_count(adj: Adj, pairs: Tensor, *, dtype: torch.dtype = torch
 
     .. math:: s_{uv} = |\Gamma_u \cap \Gamma_v|
 
-    Liben-Nowell and Kleinberg, The link-prediction problem for social networks, 2007, section 3.
+    Liben-Nowell and Kleinberg, The link-prediction problem for social networks, 2007.
 
     Shapes: adj ``[N, N]``, pairs ``[2, P]`` -> ``[P]``.
     Cost: that of :func:`~gnnlib.sparse.common_neighbors`.
@@ -40,7 +40,7 @@ def jaccard(adj: Adj, pairs: Tensor, *, dtype: torch.dtype = torch.float32) -> T
 
     .. math:: s_{uv} = |\Gamma_u \cap \Gamma_v| \,/\, |\Gamma_u \cup \Gamma_v|
 
-    Liben-Nowell and Kleinberg, The link-prediction problem for social networks, 2007, section 3.
+    Liben-Nowell and Kleinberg, The link-prediction problem for social networks, 2007.
 
     Shapes: adj ``[N, N]``, pairs ``[2, P]`` -> ``[P]``.
     Cost: that of :func:`~gnnlib.sparse.common_neighbors`.
@@ -90,7 +90,7 @@ def preferential_attachment(adj: Adj, pairs: Tensor, *, dtype: torch.dtype = tor
 
     .. math:: s_{uv} = d_u d_v
 
-    Liben-Nowell and Kleinberg, The link-prediction problem for social networks, 2007, section 3.
+    Liben-Nowell and Kleinberg, The link-prediction problem for social networks, 2007.
 
     Shapes: adj ``[N, N]``, pairs ``[2, P]`` -> ``[P]``.
     Cost: O(P).
@@ -142,7 +142,7 @@ def personalized_pagerank(
 
     .. math:: s_{uv} = \pi_u(v) + \pi_v(u), \quad \pi_u = \alpha (I - (1 - \alpha) P^T)^{-1} e_u
 
-    Liben-Nowell and Kleinberg, The link-prediction problem for social networks, 2007, section 3 (rooted
+    Liben-Nowell and Kleinberg, The link-prediction problem for social networks, 2007 (rooted
     PageRank). P steps along a uniform edge; a walk at a node without one restarts.
 
     Args:

@@ -30,7 +30,7 @@ class PathConv(nn.Module):
     .. math:: x'_v = \sigma\Big(\mathrm{norm}\Big(x_v + \sum_{p \in \mathcal{P}_v}
         \mathrm{enc}(x_{p_k}, \dots, x_{p_0 = v})\Big)\Big)
 
-    Michel et al., Path Neural Networks, ICML 2023, Eq. 2 and 3. At each place the encoder may also see the
+    Michel et al., Path Neural Networks, ICML 2023. At each place the encoder may also see the
     embedded distance of the node to the centre and the features of the edge that led there.
 
     Args:

@@ -101,7 +101,7 @@ class PathLSTM(_Recurrent):
 
     .. math:: z_p = \mathrm{LSTM}(x_{p_k}, \dots, x_{p_1}, x_{p_0})
 
-    Michel et al., Path Neural Networks, ICML 2023, Eq. 2. ``rnn`` holds the parameters of
+    Michel et al., Path Neural Networks, ICML 2023. ``rnn`` holds the parameters of
     :class:`torch.nn.LSTM`, whose result this equals.
 
     Args:

@@ -40,7 +40,7 @@ class ASAPooling(Pooling):
     .. math:: \varphi = \operatorname{sigmoid}(\mathrm{LEConv}(X^c, A)), \quad i = \mathrm{top}_k(\varphi),
         \quad X' = (\varphi \odot X^c)_i, \quad A' = S^\top (A + I)\, S, \quad S = \alpha^\top_{:, i}
 
-    Ranjan et al., ASAP: Adaptive Structure Aware Pooling, AAAI 2020, Eqs. 1 to 7; c(i) is a node with its
+    Ranjan et al., ASAP: Adaptive Structure Aware Pooling, AAAI 2020; c(i) is a node with its
     neighbours.
 
     The coarse edges always have the weights of the product; PyG gives them up where the graph came without

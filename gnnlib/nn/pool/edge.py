@@ -221,7 +221,7 @@ class GraclusPooling(Pooling):
     .. math:: c_{ij} = w_{ij} \left(\frac{1}{d_i} + \frac{1}{d_j}\right), \qquad d_i = \sum_j w_{ij}
 
     Dhillon et al., TPAMI 2007; as pooling, Defferrard et al., Convolutional Neural Networks on Graphs with
-    Fast Localized Spectral Filtering, NeurIPS 2016, Section 2.3. Edges are taken by decreasing c, of equal
+    Fast Localized Spectral Filtering, NeurIPS 2016. Edges are taken by decreasing c, of equal
     ones the first; nodes that no edge takes stay alone.
 
     Args:

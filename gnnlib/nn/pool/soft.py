@@ -121,8 +121,8 @@ class DiffPool(SoftPooling):
         L_{\mathrm{link}} = \frac{\lVert A - S S^\top \rVert_F}{n^2}, \quad
         L_{\mathrm{ent}} = -\frac{1}{n} \sum_{i, k} S_{ik} \log S_{ik}
 
-    Ying et al., Hierarchical Graph Representation Learning with Differentiable Pooling, NeurIPS 2018, Eqs. 3
-    to 7. The norm is :math:`\lVert A \rVert^2 - 2 \sum_{ij} A_{ij} \langle S_i, S_j \rangle + \lVert S^\top S
+    Ying et al., Hierarchical Graph Representation Learning with Differentiable Pooling, NeurIPS 2018. The
+    norm is :math:`\lVert A \rVert^2 - 2 \sum_{ij} A_{ij} \langle S_i, S_j \rangle + \lVert S^\top S
     \rVert^2`, which needs no matrix of n x n. PyG's ``dense_diff_pool`` gives the same for one graph; over a
     batch its link loss is one norm of all graphs, and its entropy counts padding, so that both change with
     what else is in the batch.
@@ -165,9 +165,9 @@ class MinCutPooling(SoftPooling):
     .. math:: X' = S^\top X, \quad A' = \hat D^{-1/2} \hat A \hat D^{-1/2}, \quad
         \hat A = S^\top A S - \operatorname{diag}(S^\top A S)
 
-    Bianchi et al., Spectral Clustering with Graph Neural Networks for Graph Pooling, ICML 2020, Eqs. 9 and
-    10; the paper gives it the normalised adjacency as A. PyG's ``dense_mincut_pool`` gives the same, graph by
-    graph. A graph without edges has a cut loss of 0 (NaN in PyG).
+    Bianchi et al., Spectral Clustering with Graph Neural Networks for Graph Pooling, ICML 2020; the paper
+    gives it the normalised adjacency as A. PyG's ``dense_mincut_pool`` gives the same, graph by graph. A
+    graph without edges has a cut loss of 0 (NaN in PyG).
 
     Args:
         channels: width of x, or widths of an MLP that makes the scores.
@@ -221,7 +221,7 @@ class DMoNPooling(SoftPooling):
     .. math:: X' = \mathrm{selu}(S^\top X), \quad A' = \hat D^{-1/2} \hat A \hat D^{-1/2}, \quad
         \hat A = S^\top A S - \operatorname{diag}(S^\top A S)
 
-    Tsitsulin et al., Graph Clustering with Graph Neural Networks, JMLR 2023, Eqs. 3 and 4, with the
+    Tsitsulin et al., Graph Clustering with Graph Neural Networks, JMLR 2023, with the
     orthogonality loss of :class:`MinCutPooling` beside, as in PyG, whose layer has the same parameters and
     takes padded dense matrices. The term of d is the square of :math:`S^\top d`. A graph without edges has a
     spectral loss of 0 (NaN in PyG).

@@ -210,8 +210,8 @@ class TopKPooling(_Scored):
     .. math:: y = \sigma\big(X p / \lVert p \rVert\big), \quad i = \mathrm{top}_k(y), \quad
         X' = (X \odot y)_i, \quad A' = A_{i, i}, \quad k = \lceil \mathrm{ratio} \cdot n \rceil
 
-    Gao and Ji, Graph U-Nets, ICML 2019, Eq. 2; Cangea et al., Towards Sparse Hierarchical Graph Classifiers,
-    2018, Eqs. 3 and 4. With ``min_score`` the scores are the softmax of X p over a graph, and the nodes above
+    Gao and Ji, Graph U-Nets, ICML 2019; Cangea et al., Towards Sparse Hierarchical Graph Classifiers,
+    2018. With ``min_score`` the scores are the softmax of X p over a graph, and the nodes above
     it are kept, or the best ones where none is.
 
     Of equal scores the node with the lower number is kept, on every device; PyG sorts without a rule. A ratio
@@ -260,7 +260,7 @@ class SAGPooling(_Scored):
     .. math:: y = \sigma(\mathrm{GNN}(X, A)), \quad i = \mathrm{top}_k(y), \quad X' = (X \odot y)_i, \quad
         A' = A_{i, i}
 
-    Lee et al., Self-Attention Graph Pooling, ICML 2019, Eqs. 2 to 5, where the GNN is a GCN.
+    Lee et al., Self-Attention Graph Pooling, ICML 2019, where the GNN is a GCN.
 
     PyG multiplies the scores by the sign of a number that is drawn once and never learned, so that a trained
     layer may start by keeping the worst nodes. Here the number is 1; it stays in the ``state_dict`` under

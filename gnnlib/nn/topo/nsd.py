@@ -25,7 +25,7 @@ class NSDConv(SumConv):
         \qquad F_{v \trianglelefteq e} = \Phi\big(\tanh V [x_v \Vert x_u]\big)
 
     Bodnar et al., Neural Sheaf Diffusion: A Topological Perspective on Heterophily and Oversmoothing in GNNs,
-    NeurIPS 2022, Eqs. 4 and 5, sigma the ELU. :math:`\Delta_F` is augmented, :math:`(D + I)^{-1/2} L_F
+    NeurIPS 2022, sigma the ELU. :math:`\Delta_F` is augmented, :math:`(D + I)^{-1/2} L_F
     (D + I)^{-1/2}`. Phi makes the maps: diagonal, orthogonal (a vector bundle, whose edges may be weighed by
     :math:`w_e = s_{vu} s_{uv}` with s a logistic function of both ends) or general. The inverse root of
     general blocks has an exact gradient also where eigenvalues agree, so no noise and no clamp is needed.

@@ -22,7 +22,7 @@ class SheafLaplacian:
         L_{vv} = \sum_{e \ni v} F_{v \trianglelefteq e}^\top F_{v \trianglelefteq e}, \quad
         L_{vu} = -F_{v \trianglelefteq e}^\top F_{u \trianglelefteq e}
 
-    Hansen and Gebhart, Sheaf Neural Networks, arXiv 2012.06333, 2020, Sect. 3. It is
+    Hansen and Gebhart, Sheaf Neural Networks, arXiv 2012.06333, 2020. It is
     :math:`\delta^\top \delta` for :math:`(\delta x)_e = F_{v \trianglelefteq e} x_v - F_{u \trianglelefteq e}
     x_u`: symmetric, positive, and zero on the global sections alone. Blocks that are diagonal are kept as
     their diagonals.

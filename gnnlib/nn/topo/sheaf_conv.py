@@ -39,7 +39,7 @@ class SheafConv(SumConv):
     .. math:: X' = (I - \Delta_F)\, (I_N \otimes B)\, X W, \qquad
         \Delta_F = (D + I)^{-1/2} L_F (D + I)^{-1/2}
 
-    Hansen and Gebhart, Sheaf Neural Networks, arXiv 2012.06333, 2020, Sect. 3, with the sheaf Laplacian
+    Hansen and Gebhart, Sheaf Neural Networks, arXiv 2012.06333, 2020, with the sheaf Laplacian
     :math:`L_F` of :class:`SheafLaplacian` and D its diagonal blocks. With identity maps, d = 1 and B = W = 1
     this is the normalised adjacency of GCN; with d = 1 and the signs of the edges as maps, a signed graph.
 
