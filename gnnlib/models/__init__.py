@@ -1,6 +1,7 @@
 """Ready models for node, graph, link and hypergraph tasks, each with a frozen config dataclass."""
 
 from gnnlib.models.autoencoders import ARGAConfig, ARVGAConfig, AutoencoderModel, VGAEConfig
+from gnnlib.models.category import CatGCNConfig
 from gnnlib.models.configs import (
     APPNPConfig,
     GAEConfig,
@@ -67,6 +68,7 @@ __all__ = [
     "AutoencoderModel",
     "build",
     "CategoryEncoder",
+    "CatGCNConfig",
     "CayleyNetConfig",
     "ChebNetConfig",
     "config_class",

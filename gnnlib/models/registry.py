@@ -10,6 +10,7 @@ from torch import nn
 from gnnlib.models import (
     autoencoders,
     basic,
+    category,
     deep,
     directed,
     edges,
@@ -33,6 +34,7 @@ from gnnlib.names import choose
 FAMILIES = (
     autoencoders,
     basic,
+    category,
     deep,
     directed,
     edges,

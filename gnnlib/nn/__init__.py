@@ -95,7 +95,7 @@ from gnnlib.nn.mlp import MLP
 from gnnlib.nn.readout import global_add_pool, global_max_pool, global_mean_pool
 
 if TYPE_CHECKING:
-    from gnnlib.nn.encode import LaplacianPE, RandomWalkPE
+    from gnnlib.nn.encode import CatEncoder, LaplacianPE, RandomWalkPE
     from gnnlib.nn.gspn import GSPN, GSPNClassifier, GSPNReadout
     from gnnlib.nn.hyper import (
         AllDeepSetsConv,
@@ -157,6 +157,7 @@ __all__ = [
     "ASAPooling",
     "AttentionalAggregation",
     "AttSetsAggregation",
+    "CatEncoder",
     "CayleyConv",
     "ChebConv",
     "ClusterGCNConv",
@@ -288,6 +289,7 @@ __all__ = [
 
 #: The subpackage of each name that is imported when it is first touched: most programs want few of them.
 _LATER = {
+    "CatEncoder": "encode",
     "LaplacianPE": "encode",
     "RandomWalkPE": "encode",
     "GSPN": "gspn",

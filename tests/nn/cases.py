@@ -18,6 +18,7 @@ from gnnlib.nn import (
     AllDeepSetsConv,
     AllSetTransformerConv,
     ARMAConv,
+    CatEncoder,
     CayleyConv,
     ChebConv,
     ClusterGCNConv,
@@ -102,6 +103,7 @@ from gnnlib.nn import (
     UniGINConv,
     UniSAGEConv,
 )
+from gnnlib.nn.encode import id_lists
 from gnnlib.nn.patch import graph_patches
 from gnnlib.sparse import as_csr, enumerate_paths
 from gnnlib.sparse.graphs import Graphs
@@ -167,6 +169,14 @@ def on_single_nodes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 
 def on_batches(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     out: Tensor = layer(x, edge_index, torch.arange(x.size(0)) // 20)
+    return out
+
+
+def on_sets(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    ids, ptr = id_lists((x > 0).to(x.dtype))
+    out: Tensor = layer(ids, ptr) * x.sum(
+        1, keepdim=True
+    )  # sets know no gradient, so the rows weigh the codes
     return out
 
 
@@ -293,6 +303,7 @@ CASES = [
         lambda: ARMAConv(F_IN, F_OUT, num_stacks=2, num_layers=2, act=torch.tanh),
         lazy=lambda: ARMAConv(-1, F_OUT, num_stacks=2, num_layers=2, act=torch.tanh),
     ),
+    Case("CatEncoder", lambda: CatEncoder(F_IN, 4, F_OUT), run=on_sets, any_width=True),
     Case("CayleyConv", lambda: CayleyConv(F_IN, F_OUT, 2, 3)),
     Case("ChebConv", lambda: ChebConv(F_IN, F_OUT, 4), lazy=lambda: ChebConv(-1, F_OUT, 4)),
     Case(
