@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal, Unpack
 
 import torch
@@ -15,6 +16,7 @@ from gnnlib.nn.conv.sums import SumConv
 from gnnlib.nn.init import reset, zeros
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, spmm
+from gnnlib.sparse.features import feature_linear
 
 
 class CayleyConv(SumConv):
@@ -103,22 +105,35 @@ class CayleyConv(SumConv):
         self.lin.expect(x.size(1))
         adj = self._graph(edge_index, x, x)
         transform = self._transform(adj, self._edge_weight(adj, edge_weight, x), x)
-        out: Tensor = self.lin(x) + 2 * self._powers(transform, x)
+        narrow = self.out_channels < self.in_channels
+        out = self._mapped_first(transform, x) if narrow else self._mapped_last(transform, x)
         return out if self.bias is None else out + self.bias
 
-    def _powers(self, transform: _Cayley, x: Tensor) -> Tensor:
-        """The real part of the sum over powers, by Horner's scheme where the output is narrower."""
-        if self.out_channels < self.in_channels:
-            y: Tensor = self.maps[-1](x)
-            for map_j in list(self.maps)[-2::-1]:
-                y = transform(y) + map_j(x)
-            return transform(y)[:, : self.out_channels]
-        y, out = complex_columns(x, self.in_channels, self._who), x.new_zeros(x.size(0), self.out_channels)
+    def _mapped_first(self, transform: _Cayley, x: Tensor) -> Tensor:
+        """All maps in one product, and Horner's scheme over the powers of their outputs."""
+        weights: list[Tensor] = [self.lin.weight]
+        for map_j in self._maps():
+            weights += map_j.real, map_j.imag
+        widths = [self.out_channels] + [2 * self.out_channels] * self.r
+        own, *powers = torch.split(feature_linear(x, torch.cat(weights)), widths, dim=1)
+        y = powers[-1]
+        for mapped in powers[-2::-1]:
+            y = transform(y) + mapped
+        out: Tensor = own + 2 * transform(y)[:, : self.out_channels]
+        return out
+
+    def _mapped_last(self, transform: _Cayley, x: Tensor) -> Tensor:
+        out: Tensor = self.lin(x)
+        y = complex_columns(x, self.in_channels, self._who)
+        for map_j in self._maps():
+            y = transform(y)
+            out = out + 2 * map_j.real_part(y)
+        return out
+
+    def _maps(self) -> Iterator[ComplexMap]:
         for map_j in self.maps:
             assert isinstance(map_j, ComplexMap)
-            y = transform(y)
-            out = out + map_j.real_part(y)
-        return out
+            yield map_j
 
     def _transform(self, adj: CSR, weight: Tensor | None, x: Tensor) -> _Cayley:
         dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
