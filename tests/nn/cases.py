@@ -370,16 +370,16 @@ CASES = [
     Case("GINEConv", lambda: GINEConv(_mlp(), train_eps=True, edge_dim=2), run=on_edge_attr),
     Case("GPRConv", lambda: GPRConv(3, init="random"), out=F_IN, any_width=True),
     Case("GraphConv", lambda: GraphConv(F_IN, F_OUT), lazy=lambda: GraphConv(-1, F_OUT)),
+    Case(  # in evaluation, since slots are random in training
+        "GraphViTMixer",
+        lambda: GraphViTMixer(F_IN, 6, F_OUT, "vit", num_layers=1, heads=2).eval(),
+        run=on_graphs_of_one_node,
+    ),
     Case(
         "GraphWaveNetLayer",
         lambda: GraphWaveNetLayer(F_IN, F_OUT, dilation=2),
         out=F_IN + F_OUT,
         run=on_steps,
-    ),
-    Case(  # in evaluation, since slots are random in training
-        "GraphViTMixer",
-        lambda: GraphViTMixer(F_IN, 6, F_OUT, "vit", num_layers=1, heads=2).eval(),
-        run=on_graphs_of_one_node,
     ),
     Case("GSPN", lambda: GSPN(F_IN, 3, 3, "gaussian"), out=9),
     Case(
