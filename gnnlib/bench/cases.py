@@ -245,6 +245,16 @@ CASES: dict[str, Case] = {
             huge_pages=True,
         ),
         Case(
+            "allset-step",
+            "step",
+            "hyper",
+            "AllSetTransformer layer beside PyG's HypergraphConv, forward and backward, F = 64",
+            partial(hypergraph_layer, features=64, other=models.allset),
+            row=9,
+            targets=Targets(pyg=8),
+            huge_pages=True,
+        ),
+        Case(
             "gin-step",
             "step",
             "molecules",

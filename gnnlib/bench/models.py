@@ -36,6 +36,13 @@ class Stack(nn.Module):
         return x
 
 
+def allset(features: int) -> nn.Module:
+    """One layer of AllSetTransformer, with a head of 16 numbers at width 64."""
+    from gnnlib.nn import AllSetTransformerConv
+
+    return AllSetTransformerConv(features, features, heads=4, dropout=0.0)
+
+
 def gcn(in_channels: int, hidden: int, classes: int, **options: Any) -> Build:
     """Two GCN layers."""
     return lambda lib, graph: Stack(

@@ -6,6 +6,7 @@ import copy
 import functools
 import importlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from gnnlib.bench.models import Build
 from gnnlib.bench.peers import AGGREGATE, DEFAULT, FORMS, ON_CPU, ON_CUDA
 from gnnlib.bench.timing import Run
 from gnnlib.bench.traffic import NOTHING, Traffic, neighbor_pass, node_arrays, rows_pass
+from gnnlib.sparse import use_backend
 
 #: Graphs with fewer edges than this are small: results are checked on the graph itself.
 SMALL = 100_000
@@ -121,16 +123,27 @@ def aggregation(
     return Problem({n: functools.partial(start, n) for n in names}, verify, traffic)
 
 
-def hypergraph_layer(graph: Graph, *, features: int) -> Problem:
+def hypergraph_layer(
+    graph: Graph, *, features: int, other: Callable[[int], nn.Module] | None = None
+) -> Problem:
     """One hypergraph convolution, forward and backward to its input and its parameters.
 
     Our layer does as PyG's does; with hyperedge weights of 1 the paper's form is the same.
+
+    Args:
+        other: makes another layer of ours from its width, of a kind that PyG does not have. PyG's
+            HypergraphConv then stands beside it as the nearest there is, and ours is held to float64 on the
+            reference kernels.
     """
     draw = torch.Generator().manual_seed(0)
     x, grad = (torch.randn(graph.num_nodes, features, generator=draw) for _ in range(2))
     members, size = graph.edge_index, graph.num_hyperedges
 
     def build(name: str) -> nn.Module:
+        if name == "ours" and other is not None:
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                return other(features)
         options = {"pyg_compat": True} if name == "ours" else {}
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -144,7 +157,8 @@ def hypergraph_layer(graph: Graph, *, features: int) -> Problem:
         inputs = [leaf, *conv.parameters()]
 
         def run() -> dict[str, Tensor]:
-            out = conv(leaf, members, num_edges=size)
+            count = {"num_edges": size} if other is None or name != "ours" else {"num_hyperedges": size}
+            out = conv(leaf, members, **count)
             grads = torch.autograd.grad(out, inputs, outer)
             names = ["x", *(n for n, _ in conv.named_parameters())]
             return {"out": out.detach(), **dict(zip(names, grads, strict=True))}
@@ -152,14 +166,16 @@ def hypergraph_layer(graph: Graph, *, features: int) -> Problem:
         return run
 
     @functools.cache
-    def expected() -> dict[str, reference.Expected]:
-        exact = start(DEFAULT, torch.float64)()
+    def expected(name: str) -> dict[str, reference.Expected]:
+        with use_backend("reference") if other is not None else nullcontext():
+            exact = start(DEFAULT if other is None else name, torch.float64)()
         # Each array on its own: the gradient of the map is a thousand times that of x.
         return {n: e for name, v in exact.items() for n, e in reference.gradients({name: v}).items()}
 
     def verify(name: str) -> str | None:
         got = start(name)()
-        return first(expected()[n].disagreement(g) for n, g in got.items())
+        exact = expected(DEFAULT if other is None else name)
+        return first(exact[n].disagreement(g) for n, g in got.items())
 
     there = rows_pass(graph.num_nodes, size, graph.num_edges, features)
     back = rows_pass(size, graph.num_nodes, graph.num_edges, features)
