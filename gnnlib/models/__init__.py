@@ -51,12 +51,14 @@ from gnnlib.models.hyper_configs import (
     UniGATConfig,
     UniGCNIIConfig,
 )
+from gnnlib.models.overlap import NeoGNNConfig, NeoGNNModel
 from gnnlib.models.patches import GraphMixerConfig, GraphViTConfig
 from gnnlib.models.path import PathNNConfig
 from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
 from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
 from gnnlib.models.sets import SetConfig
 from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
+from gnnlib.models.sketch import BUDDYConfig, ELPHConfig, SketchModel
 from gnnlib.models.spectral import CayleyNetConfig, ChebNetConfig
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "ARGAConfig",
     "ARVGAConfig",
     "AutoencoderModel",
+    "BUDDYConfig",
     "build",
     "CategoryEncoder",
     "CatGCNConfig",
@@ -81,6 +84,7 @@ __all__ = [
     "DirResolvNetConfig",
     "EDHNNConfig",
     "EDHNNIIConfig",
+    "ELPHConfig",
     "FaberNetConfig",
     "FingerprintConfig",
     "GAEConfig",
@@ -108,6 +112,8 @@ __all__ = [
     "MLPConfig",
     "ModelConfig",
     "names",
+    "NeoGNNConfig",
+    "NeoGNNModel",
     "NodeModel",
     "NSDConfig",
     "PathNNConfig",
@@ -119,6 +125,7 @@ __all__ = [
     "SetConfig",
     "SGCConfig",
     "SheafNNConfig",
+    "SketchModel",
     "StackConfig",
     "takes_edges",
     "tasks",

@@ -17,11 +17,13 @@ from gnnlib.models import (
     fingerprint,
     gspn,
     hyper,
+    overlap,
     patches,
     path,
     pooling,
     sets,
     sheaf,
+    sketch,
     spectral,
 )
 from gnnlib.models.configs import ModelConfig, Task
@@ -42,10 +44,12 @@ FAMILIES = (
     gspn,
     hyper,
     patches,
+    overlap,
     path,
     pooling,
     sets,
     sheaf,
+    sketch,
     spectral,
 )
 

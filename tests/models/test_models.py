@@ -49,7 +49,9 @@ def incidences_of(edge_index: Tensor) -> Tensor:
 
 SHAPES = {"node": (N, OUT), "graph": (3, OUT), "link": (5,), "hypergraph": (N, OUT), "incidence": (5,)}
 #: Models whose options know one number of layers.
-ONE_LAYER = ("sgc", "phenomnn", "phenomnn-simple")
+ONE_LAYER = ("sgc", "phenomnn", "phenomnn-simple", "buddy")
+#: Models whose hash values follow the numbers of nodes: another numbering gives other estimates.
+SKETCHING = ("buddy", "elph")
 
 
 def run(model: Any, task: str, x: Tensor, edge_index: Tensor, batch: Tensor = BATCH) -> Tensor:
@@ -103,7 +105,7 @@ def test_runs_trains_saves_and_resets(name: str, task: str) -> None:
 UNNUMBERED = {"graph-mixer": {"num_patches": 1}, "graph-vit": {"num_patches": N}}
 
 
-@each
+@pytest.mark.parametrize(("name", "task"), [served for served in SERVED if served[0] not in SKETCHING])
 def test_relabelling(name: str, task: str) -> None:
     model = models.build(name, task, F_IN, OUT, small(name, **UNNUMBERED.get(name, {}))).double().eval()
     x, edge_index = torch.randn(N, F_IN, dtype=torch.float64), graph_inside()
@@ -166,6 +168,9 @@ def test_embeddings(name: str, task: str) -> None:
     else:
         z, pairs = model.encode(x, edge_index), edge_index[:, :4]
         pairs = pairs + torch.tensor([[0], [N * (task == "incidence")]])
+        if getattr(model, "uses_graph", False):
+            assert_close(model(x, edge_index, pairs), model.decode(z, pairs, edge_index))
+            return
         assert_close(model.decode(z, pairs), (z[pairs[0]] * z[pairs[1]]).sum(1))
         assert_close(model(x, edge_index, pairs), model.decode(z, pairs))
 
