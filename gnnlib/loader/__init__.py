@@ -6,6 +6,7 @@ has the same batches for any number of workers; ``seed=`` fixes them from run to
 """
 
 from gnnlib.loader.cluster import ClusterData, ClusterLoader
+from gnnlib.loader.enclosing import EnclosingSubgraphs
 from gnnlib.loader.hgt import HGTLoader, HGTSampler
 from gnnlib.loader.link import LinkNeighborLoader
 from gnnlib.loader.negatives import structured_negatives, uniform_negatives
@@ -23,6 +24,7 @@ from gnnlib.sparse.partition import metis
 __all__ = [
     "ClusterData",
     "ClusterLoader",
+    "EnclosingSubgraphs",
     "GraphSAINTEdgeSampler",
     "GraphSAINTNodeSampler",
     "GraphSAINTRandomWalkSampler",

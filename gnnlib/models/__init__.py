@@ -56,6 +56,7 @@ from gnnlib.models.patches import GraphMixerConfig, GraphViTConfig
 from gnnlib.models.path import PathNNConfig
 from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
 from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
+from gnnlib.models.seal import DGCNN, SEALConfig, SEALModel
 from gnnlib.models.sets import SetConfig
 from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
 from gnnlib.models.sketch import BUDDYConfig, ELPHConfig, SketchModel
@@ -77,6 +78,7 @@ __all__ = [
     "config_class",
     "DAGNNConfig",
     "DGCNConfig",
+    "DGCNN",
     "DGMLPConfig",
     "DiGCNConfig",
     "DiGCNIBConfig",
@@ -122,6 +124,8 @@ __all__ = [
     "ResidualConfig",
     "ResidualGATConfig",
     "SAGEConfig",
+    "SEALConfig",
+    "SEALModel",
     "SetConfig",
     "SGCConfig",
     "SheafNNConfig",
