@@ -36,6 +36,7 @@ from gnnlib.models.directed import (
 from gnnlib.models.edges import GGNNConfig, ResidualConfig, ResidualGATConfig
 from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.fingerprint import FingerprintConfig
+from gnnlib.models.gated import TypedGGNNConfig
 from gnnlib.models.gspn import GSPNConfig
 from gnnlib.models.heads import GraphModel, IncidenceModel, LinkModel, NodeModel
 from gnnlib.models.hyper_configs import (
@@ -133,6 +134,7 @@ __all__ = [
     "StackConfig",
     "takes_edges",
     "tasks",
+    "TypedGGNNConfig",
     "UniConfig",
     "UniGATConfig",
     "UniGCNIIConfig",

@@ -160,7 +160,14 @@ def test_embeddings(name: str, task: str) -> None:
     if task in ("node", "hypergraph"):
         assert model.embed(x, edge_index).shape == (
             N,
-            {"sgc": F_IN, "jknet": 6 * 6, "magnet": 2 * 6, "nsd": 2 * 6, "sheafnn": 2 * 6}.get(name, 6),
+            {
+                "ggnn-typed": 12,
+                "sgc": F_IN,
+                "jknet": 6 * 6,
+                "magnet": 2 * 6,
+                "nsd": 2 * 6,
+                "sheafnn": 2 * 6,
+            }.get(name, 6),
         )
     elif task == "graph":
         z = model.embed(x, edge_index, BATCH, 3)

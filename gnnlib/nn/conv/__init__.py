@@ -18,6 +18,7 @@ from gnnlib.nn.conv.gatv2 import GATv2Conv
 from gnnlib.nn.conv.gcn import GCNConv
 from gnnlib.nn.conv.gcn2 import GCN2Conv
 from gnnlib.nn.conv.gen import GENConv
+from gnnlib.nn.conv.ggnn import GGNNConv
 from gnnlib.nn.conv.gin import GINConv
 from gnnlib.nn.conv.gine import GINEConv
 from gnnlib.nn.conv.gpr import GPRConv
@@ -69,6 +70,7 @@ __all__ = [
     "GCN2Conv",
     "GCNConv",
     "GENConv",
+    "GGNNConv",
     "GINConv",
     "GINEConv",
     "GPRConv",

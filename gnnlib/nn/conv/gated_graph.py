@@ -19,7 +19,7 @@ class GatedGraphConv(Conv):
         h_i^{(l + 1)} = \mathrm{GRU}\big(m_i^{(l)}, h_i^{(l)}\big)
 
     Li et al., Gated Graph Sequence Neural Networks, ICLR 2016, Eqs. 1 to 6. The paper has one W for each edge
-    type and uses it in all steps; here each step has its own and there are no types, as in PyG.
+    type and uses it in all steps, as :class:`GGNNConv` does; here each step has its own, as in PyG.
 
     Args:
         out_channels: width of the state, at least that of x.
