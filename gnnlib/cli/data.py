@@ -22,7 +22,7 @@ def data(
     name: Annotated[str | None, typer.Argument(help="A dataset to show in full.")] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="One task: node, graph, link, hypergraph, incidence or embedding."),
+        typer.Option(help="One task: node, graph, link, hypergraph, incidence, embedding, forecast."),
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Look here before $GNNLIB_DATA and the cache.")] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Download the dataset to the cache.")] = False,

@@ -41,7 +41,7 @@ def train(
 ) -> None:
     """Train a model on a dataset; alone, a GCN on the bundled handwritten digits.
 
-    The task (node, link or graph) follows from the dataset. Each seed is one run; model selection looks at
+    The task (node, link, graph, ...) follows from the dataset. Each seed is one run; model selection looks at
     the validation part only. The run directory gets checkpoints, result.json and report.html.
     """
     from rich.console import Console
@@ -63,6 +63,8 @@ def train(
     result = run(config, progress=progress_on(Console(stderr=True)), resume=resume)
     console = Console()
     console.print(result.table())
+    if (details := result.details()) is not None:
+        console.print(details)
     console.print(f"result: {result.path / 'result.json'}", highlight=False, soft_wrap=True)
     console.print(f"report: {result.report}", highlight=False, soft_wrap=True)
 

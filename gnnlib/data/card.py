@@ -13,7 +13,7 @@ from typing import Any
 
 from gnnlib.names import choose
 
-TASKS = ("node", "graph", "link", "hypergraph", "incidence", "embedding")
+TASKS = ("node", "graph", "link", "hypergraph", "incidence", "embedding", "forecast")
 
 _KEYS = ("name", "title", "task", "reader", "source", "licence", "split", "metric", "about", "folder", "base",
          "archive", "files", "counts", "options")  # fmt: skip
@@ -64,7 +64,8 @@ class Card:
         name: the name that :func:`load` takes.
         title: one line for people.
         task: ``"node"``, ``"graph"`` or ``"link"``; ``"hypergraph"`` for labels of the nodes of a hypergraph,
-            ``"incidence"`` for its held-out incidences; ``"embedding"``.
+            ``"incidence"`` for its held-out incidences; ``"embedding"``; ``"forecast"`` of series on
+            nodes.
         reader: which reader opens the files.
         source: where the data comes from.
         licence: its licence, or ``"none stated"``.

@@ -33,7 +33,7 @@ def names(task: str | None = None) -> list[str]:
 
     Args:
         task: only those of this task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"``,
-            ``"incidence"`` or ``"embedding"``.
+            ``"incidence"``, ``"embedding"`` or ``"forecast"``.
 
     Raises:
         ValueError: when the task is unknown.

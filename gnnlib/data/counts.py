@@ -60,7 +60,7 @@ def _split_counts(parts: Parts) -> dict[str, int]:
 
 
 def _columns(values: Any) -> int:
-    return 1 if values.dim() == 1 else int(values.size(1))
+    return 1 if values.dim() == 1 else int(values.size(-1))
 
 
 def _num_nodes(dataset: Any) -> int:

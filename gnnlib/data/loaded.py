@@ -55,7 +55,7 @@ class Loaded:
         split_index: which one ``split`` is.
         num_features: columns of the node features, 0 where the dataset has none.
         num_outputs: width of a model's output: classes, or label columns; 1 for two classes judged by
-            one score; 0 for a link task, whose embedding may have any width.
+            one score; the steps of a forecast; 0 for a link task, whose embedding may have any width.
         feature_sizes: how many values each column of integer node features takes (OGB molecules), else empty.
         edge_feature_sizes: the same for edge features.
         folder: where the raw files were found, or None for a bundled dataset.
@@ -83,7 +83,7 @@ class Loaded:
 
     @property
     def task(self) -> str:
-        """``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"``, ``"incidence"`` or ``"embedding"``."""
+        """The card's task, such as ``"node"``."""
         return self.card.task
 
     @property

@@ -191,6 +191,16 @@ def _mae(true: np.ndarray, score: np.ndarray) -> float:
     return float(np.abs(_errors(true, score)).mean())
 
 
+def _mape(true: np.ndarray, score: np.ndarray) -> float:
+    """Mean of |error| / |label| over the labels that are known and not 0."""
+    error = _errors(true, score)
+    label = np.abs(true.reshape(len(true), -1).astype(np.float64))
+    label = label[~np.isnan(label)]
+    if not label.any():
+        raise ValueError("every label is 0, so no relative error is defined")
+    return float((np.abs(error)[label > 0] / label[label > 0]).mean())
+
+
 def _log10_mse(true: np.ndarray, score: np.ndarray) -> float:
     """Mean over targets of log10 of the mean squared error, as the PNA multitask set is judged."""
     true, score = (a.reshape(len(a), -1).astype(np.float64) for a in (true, score))
@@ -259,6 +269,7 @@ _METRICS: dict[str, tuple[bool, Kind, Measure]] = {
     "f1": (True, "multiclass", _f1),
     "log10_mse": (False, "regression", _log10_mse),
     "mae": (False, "regression", _mae),
+    "mape": (False, "regression", _mape),
     "mrr": (True, "ranking", _mrr),
     "rmse": (False, "regression", _rmse),
     "roc_auc": (True, "binary", _per_task(_roc_auc)),

@@ -62,6 +62,14 @@ from gnnlib.models.sets import SetConfig
 from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
 from gnnlib.models.sketch import BUDDYConfig, ELPHConfig, SketchModel
 from gnnlib.models.spectral import CayleyNetConfig, ChebNetConfig
+from gnnlib.models.temporal import (
+    DCRNN,
+    STGCN,
+    DCRNNConfig,
+    GraphWaveNet,
+    GraphWaveNetConfig,
+    STGCNConfig,
+)
 
 __all__ = [
     "AIRConfig",
@@ -78,6 +86,8 @@ __all__ = [
     "ChebNetConfig",
     "config_class",
     "DAGNNConfig",
+    "DCRNN",
+    "DCRNNConfig",
     "DGCNConfig",
     "DGCNN",
     "DGMLPConfig",
@@ -101,6 +111,8 @@ __all__ = [
     "GraphMixerConfig",
     "GraphModel",
     "GraphViTConfig",
+    "GraphWaveNet",
+    "GraphWaveNetConfig",
     "GSPNConfig",
     "HCHAConfig",
     "HierarchicalConfig",
@@ -132,6 +144,8 @@ __all__ = [
     "SheafNNConfig",
     "SketchModel",
     "StackConfig",
+    "STGCN",
+    "STGCNConfig",
     "takes_edges",
     "tasks",
     "TypedGGNNConfig",

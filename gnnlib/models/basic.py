@@ -28,7 +28,7 @@ from gnnlib.models.encoders import (
     PropagatedMLP,
     SimpleEncoder,
 )
-from gnnlib.models.entry import ALL, Entry
+from gnnlib.models.entry import GRAPHS, HYPER, Entry
 from gnnlib.nn import APPNP, MLP, GATConv, GCNConv, GINConv, GraphConv, SAGEConv
 
 
@@ -83,7 +83,7 @@ MODELS: dict[str, Entry] = {
     "gcn": Entry(GCNConfig, stack(_gcn)),
     "gin": Entry(GINConfig, stack(_gin)),
     "graphconv": Entry(GraphConvConfig, stack(_graphconv)),
-    "mlp": Entry(MLPConfig, FeatureEncoder, frozenset(ALL)),
+    "mlp": Entry(MLPConfig, FeatureEncoder, GRAPHS | HYPER),
     "sage": Entry(SAGEConfig, stack(_sage)),
     "sgc": Entry(SGCConfig, SimpleEncoder),
 }

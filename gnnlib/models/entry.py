@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -29,6 +29,8 @@ class Entry:
         tasks: the tasks that it serves.
         whole: ``whole(config, task, in_channels, out_channels)`` makes the complete model instead, where the
             method has a head of its own; it answers the calls of the head of its task.
+        sized: ``sized(config, in_channels, out_channels, sizes)`` makes the complete model of a task without
+            a head; ``sizes`` are the numbers of the nodes of the fixed sets that may have embeddings.
     """
 
     config: type[ModelConfig]
@@ -36,3 +38,4 @@ class Entry:
     tasks: frozenset[str] = GRAPHS
     whole: Callable[[Any, Task, int, int], nn.Module] | None = None
     edges: bool = False
+    sized: Callable[[Any, int, int, Sequence[int]], nn.Module] | None = None

@@ -27,6 +27,7 @@ from gnnlib.models import (
     sheaf,
     sketch,
     spectral,
+    temporal,
 )
 from gnnlib.models.configs import ModelConfig, Task
 from gnnlib.models.encoders import CategoryEncoder, Encoder
@@ -55,6 +56,7 @@ FAMILIES = (
     sheaf,
     sketch,
     spectral,
+    temporal,
 )
 
 _MODELS: dict[str, Entry] = dict(
@@ -104,20 +106,23 @@ def build(
     feature_sizes: Sequence[int] | None = None,
     edge_channels: int = 0,
     edge_feature_sizes: Sequence[int] = (),
+    sizes: Sequence[int] = (),
 ) -> nn.Module:
     """A new model of a task.
 
     Args:
         name: the model.
-        task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"`` (labels of its nodes) or ``"incidence"``.
+        task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"`` (labels of its nodes), ``"incidence"`` or
+            ``"forecast"``.
         in_channels: width of the node features.
-        out_channels: number of scores of a node or graph; link and incidence models score a pair by one
-            number and do not look at it.
+        out_channels: number of scores of a node or graph, or of steps to forecast; link and incidence models
+            score a pair by one number and do not look at it.
         config: its options; the defaults when omitted.
         encoder: ``"atom"`` embeds integer node features, one table a column; node, graph and link models.
         feature_sizes: number of values of each of those columns.
         edge_channels: width of the edge features, 0 for none; only for models that take them.
         edge_feature_sizes: number of values of each column of integer edge features, which are embedded.
+        sizes: numbers of the nodes that have embeddings of their own: of a forecast, all of them.
 
     Shapes: see :class:`NodeModel`, :class:`GraphModel` and :class:`LinkModel`.
     Raises: ValueError for an unknown model, task or encoder, or a model that does not serve the task;
@@ -144,6 +149,8 @@ def build(
     kind = cast(Task, task)
     if entry.whole is not None:
         return entry.whole(config, kind, in_channels, out_channels)
+    if entry.sized is not None:
+        return entry.sized(config, in_channels, out_channels, sizes)
     assert entry.encoder is not None, f"model {name!r} has neither encoder nor whole"
     if kind == "incidence":
         members = entry.encoder(config, kind, in_channels, config.hidden_channels)

@@ -43,9 +43,8 @@ class TrainConfig:
         lr_step: epochs.
         lr_gamma: factor, in (0, 1].
         grad_clip: largest global gradient norm, or None.
-        batch_size: graphs, or positive pairs, in a step; None: all at once. A node task on one graph takes
-        the
-            whole graph, unless there is a ``fanout``: then training nodes, 1,024 when None.
+        batch_size: graphs, positive pairs or windows in a step; None: all at once. A node task on one
+            graph takes the whole graph, unless there is a ``fanout``: then training nodes, 1,024 when None.
         fanout: of a node task on one graph: a step takes ``batch_size`` training nodes and so many sampled
             neighbours of each hop around them, -1 for all. Evaluation takes the whole graph.
         negatives: of a link task: ``uniform``, as many random non-edges as edges, drawn anew in each step;

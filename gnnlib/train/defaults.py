@@ -14,7 +14,14 @@ from gnnlib.data import find_card
 
 __all__ = ["Defaults", "defaults"]
 
-MODELS = {"node": "gcn", "graph": "gin", "link": "gae", "hypergraph": "hgnn", "incidence": "unisage"}
+MODELS = {
+    "node": "gcn",
+    "graph": "gin",
+    "link": "gae",
+    "hypergraph": "hgnn",
+    "incidence": "unisage",
+    "forecast": "graph-wavenet",
+}
 
 CITATION = ("cora", "citeseer", "pubmed")
 HETEROPHILOUS = ("texas", "wisconsin", "cornell", "actor", "chameleon*", "squirrel*")
@@ -84,6 +91,20 @@ ROWS = (
         ("lazygnn",),
         {"weight_decay": 5e-3, "weight_decay_scope": "first", "normalize_features": True},
         {"norm": "none", "K": 10, "beta": 0.9, "gamma": 0.9},
+    ),
+    Row(
+        ("forecast",),
+        ("*",),
+        {"epochs": 100, "lr": 0.001, "batch_size": 64, "grad_clip": 5.0, "patience": 15},
+    ),
+    # a synthetic series: small models, few epochs
+    Row(("synthetic-flow",), ("*",), {"epochs": 20, "lr": 0.003, "seeds": 1}, {"hidden_channels": 16}),
+    Row(("synthetic-flow",), ("dcrnn",), {}, {"num_layers": 1, "sampling_decay": 100.0}),
+    Row(
+        ("synthetic-flow",),
+        ("graph-wavenet",),
+        {},
+        {"num_layers": 2, "dilations": (1, 2, 4), "skip_channels": 32, "end_channels": 64},
     ),
     Row(HETEROPHILOUS, ("*",), {"seeds": 10, "epochs": 500}),  # ten splits, one a seed
     # Bodnar et al. 2022

@@ -187,6 +187,7 @@ def _train(
     outcome.model.eval()
     with torch.no_grad():
         found = task.evaluate(outcome.model, [part for part in PARTS if part in task.counts])
+        details = dict(task.details(outcome.model))
         arrays = task.predictions(outcome.model, [part for part in ("val", "test") if part in task.counts])
     history = {**outcome.history, "best_epoch": outcome.best_epoch}
     files.write_json(place / files.HISTORY, history, indent=None)  # one number a line helps nobody
@@ -199,6 +200,7 @@ def _train(
         "fold": job.fold,
         "metrics": {part: evaluation.metric for part, evaluation in found.items()},
         "losses": {part: evaluation.loss for part, evaluation in found.items()},
+        **({"details": details} if details else {}),
         "best_epoch": outcome.best_epoch,
         "epochs": outcome.epochs,
         "stopped": outcome.stopped,

@@ -50,6 +50,7 @@ epoch. P is the number of items in the part, C the number of outputs; ``part`` i
     {"dir": "seed-0", "seed": 0, "split": 0, "split_name": "public", "fold": null,
      "metrics": {"train": 0.99, "val": 0.80, "test": 0.815},     at the selected epoch; null: not measured
      "losses": {"train": 0.31, "val": 0.92, "test": 0.90},       at the selected epoch
+     "details": {"mae@3": 2.1, ...},  further numbers of the test, where the task has some
      "best_epoch": 57, "epochs": 200,
      "stopped": "epochs" | "patience",
      "seconds": 1.9, "seconds_per_epoch": 0.0095,                training and validation

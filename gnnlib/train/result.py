@@ -19,7 +19,7 @@ from gnnlib.train.progress import shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["environment", "now", "peak_memory", "Result", "summarise"]
+__all__ = ["environment", "now", "peak_memory", "Result", "summarise", "summarise_details"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,33 @@ class Result:
                 "mean ± std", *means, "", f"{sum(r['seconds'] for r in self.runs):.1f} s", style="bold"
             )
         return table
+
+    def details(self) -> Table | None:
+        """The further numbers of the test, mean and deviation over the runs; None where there are none."""
+        from rich.table import Table
+
+        found = summarise_details(self.runs)
+        if not found:
+            return None
+        table = Table(title="test, in detail")
+        table.add_column("", no_wrap=True)
+        table.add_column("mean ± std" if len(self.runs) > 1 else "value", justify="right", no_wrap=True)
+        for name, entry in found.items():
+            spread = f" ± {entry['std']:.4f}" if len(self.runs) > 1 else ""
+            table.add_row(name, f"{entry['mean']:.4f}{spread}")
+        return table
+
+
+def summarise_details(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and sample deviation over the runs of each further number that all of them have."""
+    found: dict[str, dict[str, float]] = {}
+    for name in runs[0].get("details") or {}:
+        values = [(run.get("details") or {}).get(name) for run in runs]
+        known = [float(v) for v in values if v is not None]
+        if len(known) == len(runs):
+            spread = statistics.stdev(known) if len(known) > 1 else 0.0
+            found[name] = {"mean": statistics.fmean(known), "std": spread}
+    return found
 
 
 def summarise(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | int]]:

@@ -27,6 +27,7 @@ READERS = (
     "ogb",
     "planetoid",
     "pyg",
+    "series",
     "sets",
     "social",
     "tu",

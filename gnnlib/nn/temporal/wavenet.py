@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.nn.conv.base import Adj
@@ -17,7 +18,7 @@ class GraphWaveNetLayer(nn.Module):
 
     where the first is a :class:`GatedTemporalConv`, the second a :class:`DiffusionConv`, and X is cut to the
     last steps. Wu et al., Graph WaveNet for Deep Spatial-Temporal Graph Modeling, IJCAI 2019. Skip
-    connections read Z. Dropout and norm belong to the model.
+    connections read Z. The norm belongs to the model.
 
     Args:
         channels: width of x and of the output.
@@ -26,6 +27,7 @@ class GraphWaveNetLayer(nn.Module):
         dilation: how far apart they are.
         K: number of terms of each walk, the identity included.
         adaptive: take a dense learned walk in ``forward`` as well.
+        dropout: probability of dropping a feature that comes from the graph, before the input is added.
 
     Shapes: x ``[*, T, N, C]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight
         ``[E]``, adaptive ``[N, N]`` -> the output ``[*, T', N, C]`` and Z ``[*, T', N, hidden]``, with
@@ -43,10 +45,12 @@ class GraphWaveNetLayer(nn.Module):
         dilation: int = 1,
         K: int = 3,
         adaptive: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         hidden = channels if hidden_channels is None else hidden_channels
         self.channels = channels
+        self.dropout = dropout
         self.temporal = GatedTemporalConv(channels, hidden, kernel_size, dilation=dilation, form="tanh")
         self.spatial = DiffusionConv(hidden, channels, K, adaptive=adaptive)
 
@@ -70,6 +74,7 @@ class GraphWaveNetLayer(nn.Module):
         """The output ``[*, T', N, C]`` and what skip connections read, ``[*, T', N, hidden]``."""
         z = self.temporal(x)
         out = self.spatial(z, edge_index, edge_weight, adaptive)
+        out = F.dropout(out, self.dropout, self.training)
         return out + x.narrow(-3, self.shortens, z.shape[-3]), z
 
     def __repr__(self) -> str:

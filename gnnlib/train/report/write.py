@@ -24,6 +24,7 @@ from gnnlib.train.report.words import (
     plain,
     score,
 )
+from gnnlib.train.result import summarise_details
 
 __all__ = ["write_report"]
 
@@ -56,6 +57,7 @@ def _page(found: RunDir, method: Method) -> str:
     main = [
         _section("curves", "Learning curves", f'<div class="pair">{figures}</div>' if figures else ""),
         _section("runs", "Runs", _runs(found)),
+        _section("details", "Test, in detail", _details(found)),
         f'<div class="pair wide-left">{_card("Predictions", outcome(found))}'
         f"{_card('Embeddings', picture(found, method))}</div>",
         f'<div class="pair">{_card("Configuration", _configuration(found))}'
@@ -143,6 +145,23 @@ def _run_row(run: Run, metric: str, best: bool) -> str:
         f'<td class="minor">{escape(record.get("epochs", NONE))}{stopped}</td>'
         f'<td class="minor">{duration(record.get("seconds"))}</td>'
         f'<td class="minor">{memory(record.get("peak_memory"))}</td></tr>'
+    )
+
+
+def _details(found: RunDir) -> str:
+    rows = summarise_details([run.record for run in found.runs])
+    if not rows:
+        return ""
+    several = len(found.runs) > 1
+    body = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{fixed(row["mean"], 4)}'
+        f"{' ± ' + fixed(row['std'], 4) if several else ''}</td></tr>"
+        for name, row in rows.items()
+    )
+    head = f'<tr><th scope="col">number</th><th scope="col">{"mean ± std" if several else "value"}</th></tr>'
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Further numbers"><table class="runs">'
+        f"<caption>At the selected epoch.</caption><thead>{head}</thead><tbody>{body}</tbody></table></div>"
     )
 
 

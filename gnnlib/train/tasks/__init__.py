@@ -8,6 +8,7 @@ from gnnlib.data import Loaded
 from gnnlib.models import registry
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.tasks.base import Task
+from gnnlib.train.tasks.forecast import ForecastTask
 from gnnlib.train.tasks.graph import GraphTask
 from gnnlib.train.tasks.hypergraph import HypergraphTask, IncidenceTask
 from gnnlib.train.tasks.link import LinkTask
@@ -16,6 +17,7 @@ from gnnlib.train.tasks.nodes import NodesTask
 from gnnlib.train.tasks.pairs import PairsTask
 
 __all__ = [
+    "ForecastTask",
     "GraphTask",
     "HypergraphTask",
     "IncidenceTask",
@@ -27,9 +29,9 @@ __all__ = [
     "Task",
 ]
 
-Kind = type[NodeTask] | type[GraphTask] | type[LinkTask]
+Kind = type[NodeTask] | type[GraphTask] | type[LinkTask] | type[ForecastTask]
 TASKS: dict[str, Kind] = {
-    task.name: task for task in (NodeTask, GraphTask, LinkTask, HypergraphTask, IncidenceTask)
+    task.name: task for task in (NodeTask, GraphTask, LinkTask, HypergraphTask, IncidenceTask, ForecastTask)
 }
 
 

@@ -104,6 +104,10 @@ class Task(ABC):
     def evaluate(self, model: nn.Module, parts: Sequence[str]) -> dict[str, Evaluation]:
         """Metric and loss over parts of the split."""
 
+    def details(self, model: nn.Module) -> Mapping[str, float]:
+        """Further numbers of the test at the selected epoch, by name; most tasks have none."""
+        return {}
+
     @abstractmethod
     def predictions(self, model: nn.Module, parts: Sequence[str]) -> Arrays:
         """Scores and labels of the parts, and the embedding, as ``predictions.npz`` holds them."""
