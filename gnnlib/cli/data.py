@@ -22,7 +22,9 @@ def data(
     name: Annotated[str | None, typer.Argument(help="A dataset to show in full.")] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="One task: node, graph, link, hypergraph, incidence, embedding, forecast."),
+        typer.Option(
+            help="One task: node, graph, link, hypergraph, incidence, embedding, forecast, recommendation."
+        ),
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Look here before $GNNLIB_DATA and the cache.")] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Download the dataset to the cache.")] = False,

@@ -13,7 +13,7 @@ from typing import Any
 
 from gnnlib.names import choose
 
-TASKS = ("node", "graph", "link", "hypergraph", "incidence", "embedding", "forecast")
+TASKS = ("node", "graph", "link", "hypergraph", "incidence", "embedding", "forecast", "recommendation")
 
 _KEYS = ("name", "title", "task", "reader", "source", "licence", "split", "metric", "about", "folder", "base",
          "archive", "files", "counts", "options")  # fmt: skip
@@ -65,7 +65,7 @@ class Card:
         title: one line for people.
         task: ``"node"``, ``"graph"`` or ``"link"``; ``"hypergraph"`` for labels of the nodes of a hypergraph,
             ``"incidence"`` for its held-out incidences; ``"embedding"``; ``"forecast"`` of series on
-            nodes.
+            nodes; ``"recommendation"`` of items to users.
         reader: which reader opens the files.
         source: where the data comes from.
         licence: its licence, or ``"none stated"``.

@@ -33,7 +33,7 @@ def names(task: str | None = None) -> list[str]:
 
     Args:
         task: only those of this task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"``,
-            ``"incidence"``, ``"embedding"`` or ``"forecast"``.
+            ``"incidence"``, ``"embedding"``, ``"forecast"`` or ``"recommendation"``.
 
     Raises:
         ValueError: when the task is unknown.

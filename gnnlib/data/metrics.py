@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 
+from gnnlib.data.ranking import MEASURES, at_k, first_hits
 from gnnlib.names import choose
 
 __all__ = ["get_metric", "Metric", "metric_names"]
@@ -29,7 +30,8 @@ class Metric:
             ``[n, C]``), ``"binary"`` (labels ``[n]`` of 0 and 1, scores ``[n]`` or ``[n, 1]``),
             ``"multilabel"`` (labels and scores ``[n, T]``, NaN where a label is missing),
             ``"regression"`` (labels and scores ``[n]`` or ``[n, T]``) or ``"ranking"`` (labels ``[n]``, 1 for
-            an edge and 0 for none, scores ``[n]``).
+            an edge and 0 for none, scores ``[n]``; for ndcg@K, precision@K and recall@K both ``[n, M]``, a
+            row a user and a column an item, NaN for an item that is no candidate).
         fn: computes it from two numpy arrays or tensors.
 
     Shapes: ``metric(y_true, y_score) -> float``, the same as ``metric.fn``, with the shapes of its kind.
@@ -82,8 +84,8 @@ def to_numpy(values: Any) -> np.ndarray:
 
 
 def metric_names() -> list[str]:
-    """Return the names that :func:`get_metric` takes; ``hits@K`` stands for any K."""
-    return sorted([*_METRICS, "hits@K"])
+    """Return the names that :func:`get_metric` takes; ``hits@K`` and others stand for any K."""
+    return sorted([*_METRICS, "hits@K", *(f"{m}@K" for m in MEASURES)])
 
 
 def get_metric(name: str, kind: Kind | None = None) -> Metric:
@@ -101,6 +103,18 @@ def get_metric(name: str, kind: Kind | None = None) -> Metric:
         if not k.isdigit() or int(k) == 0:
             raise ValueError(f"metric '{name}': K must be a positive whole number, as in hits@20")
         return Metric(name, True, "ranking", checked(name, lambda true, score: hits(true, score, int(k))))
+    measure, at, place = name.partition("@")
+    if at and measure in MEASURES:
+        if not place.isdigit() or int(place) == 0:
+            raise ValueError(f"metric '{name}': K must be a positive whole number, as in {measure}@20")
+        return Metric(
+            name,
+            True,
+            "ranking",
+            checked(
+                name, lambda true, score: at_k(measure, *first_hits(true, score, int(place)), int(place))
+            ),
+        )
     name = choose("metric", name, metric_names())
     higher, usual, fn = _METRICS[name]
     return Metric(name, higher, kind or usual, checked(name, fn))

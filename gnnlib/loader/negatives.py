@@ -41,7 +41,14 @@ def uniform_negatives(adj: Adj, count: int, generator: torch.Generator, *, repla
     return torch.stack([row, _nth_free(taken, row, rank - before)])
 
 
-def structured_negatives(adj: Adj, pairs: Tensor, generator: torch.Generator, per_source: int = 1) -> Tensor:
+def structured_negatives(
+    adj: Adj,
+    pairs: Tensor,
+    generator: torch.Generator,
+    per_source: int = 1,
+    *,
+    bipartite: bool = False,
+) -> Tensor:
     """Replace the second node of each pair (u, v) by nodes that u has no edge to, u left out.
 
     Args:
@@ -49,13 +56,17 @@ def structured_negatives(adj: Adj, pairs: Tensor, generator: torch.Generator, pe
         pairs: the positive pairs.
         generator: on the CPU; it fixes the nodes.
         per_source: how many nodes k for each pair, drawn uniformly with replacement.
+        bipartite: sources and targets are two sets, so that u may also get the target of its own number.
 
-    Shapes: adj ``[N, N]``, pairs ``[2, P]`` -> ``[P, k]``, the new second nodes.
+    Shapes: adj ``[N, N]``, or ``[targets, sources]``, pairs ``[2, P]`` -> ``[P, k]``, the new second nodes.
     Cost: the free places are counted once for a graph; then O(P k log E).
     Raises: ValueError when a node of the pairs has edges to all others, for wrong shapes, or nodes outside
         the graph.
     """
-    taken = _taken("structured_negatives", adj)
+    if bipartite:
+        taken = as_csr(adj).derive("targets", lambda a: sorted_rows(a.transposed))
+    else:
+        taken = _taken("structured_negatives", adj)
     if pairs.dim() != 2 or pairs.shape[0] != 2:
         raise ValueError(f"structured_negatives: pairs has shape {list(pairs.shape)}; expected [2, P]")
     row = pairs[0].long()

@@ -56,6 +56,7 @@ from gnnlib.models.overlap import NeoGNNConfig, NeoGNNModel
 from gnnlib.models.patches import GraphMixerConfig, GraphViTConfig
 from gnnlib.models.path import PathNNConfig
 from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
+from gnnlib.models.recommend import LCFN, LCFNConfig, LightGCN, LightGCNConfig
 from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
 from gnnlib.models.seal import DGCNN, SEALConfig, SEALModel
 from gnnlib.models.sets import SetConfig
@@ -122,6 +123,10 @@ __all__ = [
     "IncidenceModel",
     "JKNetConfig",
     "LazyGNNConfig",
+    "LCFN",
+    "LCFNConfig",
+    "LightGCN",
+    "LightGCNConfig",
     "LinkModel",
     "MagNetConfig",
     "MLPConfig",

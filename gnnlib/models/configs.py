@@ -12,7 +12,7 @@ Norm: TypeAlias = Literal["auto", "none", "batch", "layer"]
 Jump: TypeAlias = Literal["auto", "last", "cat", "max", "lstm"]
 Readout: TypeAlias = Literal["mean", "sum", "max"]
 Decoder: TypeAlias = Literal["dot", "mlp"]
-Task: TypeAlias = Literal["node", "graph", "link", "hypergraph", "incidence", "forecast"]
+Task: TypeAlias = Literal["node", "graph", "link", "hypergraph", "incidence", "forecast", "recommendation"]
 
 
 @dataclass(frozen=True, kw_only=True)

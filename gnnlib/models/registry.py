@@ -22,6 +22,7 @@ from gnnlib.models import (
     patches,
     path,
     pooling,
+    recommend,
     seal,
     sets,
     sheaf,
@@ -51,6 +52,7 @@ FAMILIES = (
     overlap,
     path,
     pooling,
+    recommend,
     seal,
     sets,
     sheaf,
@@ -112,8 +114,8 @@ def build(
 
     Args:
         name: the model.
-        task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"`` (labels of its nodes), ``"incidence"`` or
-            ``"forecast"``.
+        task: ``"node"``, ``"graph"``, ``"link"``, ``"hypergraph"`` (labels of its nodes), ``"incidence"``,
+            ``"forecast"`` or ``"recommendation"``.
         in_channels: width of the node features.
         out_channels: number of scores of a node or graph, or of steps to forecast; link and incidence models
             score a pair by one number and do not look at it.
@@ -122,7 +124,8 @@ def build(
         feature_sizes: number of values of each of those columns.
         edge_channels: width of the edge features, 0 for none; only for models that take them.
         edge_feature_sizes: number of values of each column of integer edge features, which are embedded.
-        sizes: numbers of the nodes that have embeddings of their own: of a forecast, all of them.
+        sizes: numbers of the nodes that have embeddings of their own: of a forecast, all of them; users
+            and items of a recommendation.
 
     Shapes: see :class:`NodeModel`, :class:`GraphModel` and :class:`LinkModel`.
     Raises: ValueError for an unknown model, task or encoder, or a model that does not serve the task;

@@ -136,6 +136,7 @@ if TYPE_CHECKING:
         TopKPooling,
         graclus,
     )
+    from gnnlib.nn.recommend import LCFNConv, interaction_basis
     from gnnlib.nn.temporal import (
         DCGRUCell,
         DiffusionConv,
@@ -217,10 +218,12 @@ __all__ = [
     "HNHNConv",
     "HyperGCNConv",
     "HypergraphConv",
+    "interaction_basis",
     "JumpingKnowledge",
     "KMISPooling",
     "LaplacianPE",
     "LazyPropagation",
+    "LCFNConv",
     "LCMAggregation",
     "LEConv",
     "LGConv",
@@ -335,6 +338,8 @@ _LATER = {
     "SAGPooling": "pool",
     "TopKPooling": "pool",
     "graclus": "pool",
+    "interaction_basis": "recommend",
+    "LCFNConv": "recommend",
     "adaptive_adjacency": "temporal",
     "DCGRUCell": "temporal",
     "DiffusionConv": "temporal",

@@ -21,6 +21,7 @@ MODELS = {
     "hypergraph": "hgnn",
     "incidence": "unisage",
     "forecast": "graph-wavenet",
+    "recommendation": "lightgcn",
 }
 
 CITATION = ("cora", "citeseer", "pubmed")
@@ -106,6 +107,7 @@ ROWS = (
         {},
         {"num_layers": 2, "dilations": (1, 2, 4), "skip_channels": 32, "end_channels": 64},
     ),
+    Row(("recommendation",), ("*",), {"lr": 0.005, "batch_size": 1024, "patience": 20}),
     Row(HETEROPHILOUS, ("*",), {"seeds": 10, "epochs": 500}),  # ten splits, one a seed
     # Bodnar et al. 2022
     Row(HETEROPHILOUS, ("nsd",), {"lr": 0.02, "patience": 200, "normalize_features": True}, {"dropout": 0.7}),

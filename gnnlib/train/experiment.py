@@ -161,7 +161,7 @@ def _on_split(loaded: data.Loaded, split: int, config: TrainConfig) -> data.Load
     """The same dataset on another split; a link split changes the graph too, so it is loaded anew."""
     if loaded.split_index == split:
         return loaded
-    if loaded.task in ("link", "incidence") or split >= len(loaded.splits):
+    if loaded.task in ("link", "incidence", "recommendation") or split >= len(loaded.splits):
         return data.load(config.dataset, config.root, split=split)
     return dataclasses.replace(loaded, split=loaded.splits[split], split_index=split)
 

@@ -15,7 +15,8 @@ from gnnlib.data.places import whereabouts
 from tests.data.test_places import snapshot
 
 ON_DISK = """
-20news-w100 actor blogcatalog chameleon-filtered chameleon-filtered-directed citeseer citeseer-links
+20news-w100 actor bitcoin-otc-trust
+blogcatalog chameleon-filtered chameleon-filtered-directed citeseer citeseer-links
 coauthorship-cora coauthorship-cora-few cocitation-citeseer cocitation-citeseer-few cocitation-cora
 cocitation-cora-few contact-primary-school cora cora-links cornell csl csphd diseasome enzymes
 enzymes-attributes exp gnutella08 grqc house-committees huangpu imdb-binary minesweeper mutag nci1 ntu2012
@@ -42,7 +43,7 @@ def test_it_loads_with_the_counts_of_its_card(root: Path, name: str) -> None:
     assert torch.isfinite(loaded.dataset._data.x if loaded.num_features else torch.zeros(1)).all()
     data = loaded.dataset[0]
     assert data.edge_index.dtype == torch.int64
-    if loaded.task == "link":
+    if loaded.task in ("link", "recommendation"):
         assert isinstance(loaded.split, LinkSplit)
     else:
         parts = [loaded.split.train, loaded.split.val, loaded.split.test]

@@ -69,6 +69,15 @@ def test_structured_negatives_keep_the_source_and_are_equally_likely() -> None:
         assert ((counts[allowed] - expected) ** 2 / expected).sum() < len(allowed) + 8 * len(allowed) ** 0.5
 
 
+def test_users_and_items_are_numbered_apart() -> None:
+    pairs = torch.tensor([[0, 0, 1, 1, 2], [0, 2, 1, 3, 3]])  # users 0 to 2, items 0 to 3
+    adj = as_csr(pairs, (3, 4))
+    found = structured_negatives(adj, pairs, draw(), 200, bipartite=True)
+    allowed = {0: [1, 3], 1: [0, 2], 2: [0, 1, 2]}
+    for u, row in zip(pairs[0].tolist(), found, strict=True):
+        assert row.unique().tolist() == allowed[u]  # item 2 for user 2 too
+
+
 def test_the_generator_fixes_them() -> None:
     edge_index, _ = graph()
     adj = as_csr(edge_index, N)

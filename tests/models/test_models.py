@@ -20,7 +20,7 @@ from tests.tolerances import assert_close
 
 N, F_IN, OUT = 20, 7, 3
 BATCH = torch.arange(N) // 7
-OWN = {"forecast"}  # tasks whose models have a test file of their own
+OWN = {"forecast", "recommendation"}  # tasks whose models have a test file of their own
 SERVED = [(name, task) for name in models.names() for task in sorted(models.tasks(name) - OWN)]
 each = pytest.mark.parametrize(("name", "task"), SERVED, ids=["-".join(s) for s in SERVED])
 

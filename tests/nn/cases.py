@@ -63,6 +63,7 @@ from gnnlib.nn import (
     JumpingKnowledge,
     LaplacianPE,
     LazyPropagation,
+    LCFNConv,
     LEConv,
     LGConv,
     Linear,
@@ -238,6 +239,15 @@ def on_steps(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 def on_steps_alone(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     last: Tensor = layer(_steps(x))[-1]
     return last
+
+
+def on_bases(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    """Each 20 rows are users, and items too, with a basis of their own."""
+    found = []
+    for part in x.split(20):
+        codes = layer(part, part.tanh(), part[:, :3].cos(), part[:, :2].sin())
+        found.append(torch.cat(codes, dim=1))
+    return torch.cat(found)
 
 
 def on_state(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
@@ -429,6 +439,7 @@ CASES = [
         run=on_fresh_memory,
         any_width=True,
     ),
+    Case("LCFNConv", lambda: LCFNConv(F_IN, 3, 2), out=2 * F_IN, run=on_bases),
     Case("LEConv", lambda: LEConv(F_IN, F_OUT), lazy=lambda: LEConv(-1, F_OUT)),
     Case("LGConv", lambda: LGConv(), out=F_IN, any_width=True),
     Case("Linear", lambda: Linear(F_IN, F_OUT), run=on_nodes, lazy=lambda: Linear(-1, F_OUT)),

@@ -20,6 +20,7 @@ READERS = (
     "embedding",
     "expressivity",
     "hypergraph",
+    "interactions",
     "links",
     "longrange",
     "lrgb",

@@ -99,7 +99,11 @@ def _histogram(positive: NDArray[np.bool_], scores: Floats, found: RunDir, over:
         shares.append(heights / max(part.size, 1))
     y = axis(0.0, float(max(s.max() for s in shares)), percent=True, count=4)
     task = found.result["dataset"]["task"]
-    pairs = {"link": ("no edge", "edge"), "incidence": ("no member", "member")}
+    pairs = {
+        "link": ("no edge", "edge"),
+        "incidence": ("no member", "member"),
+        "recommendation": ("not taken", "taken"),
+    }
     names = pairs[task] if task in pairs else _label_names(found)
     marks = [
         step_area(x, y, edges, heights, css)

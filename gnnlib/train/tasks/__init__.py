@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from gnnlib.data import Loaded
@@ -15,6 +17,7 @@ from gnnlib.train.tasks.link import LinkTask
 from gnnlib.train.tasks.node import NodeTask
 from gnnlib.train.tasks.nodes import NodesTask
 from gnnlib.train.tasks.pairs import PairsTask
+from gnnlib.train.tasks.recommendation import RecommendationTask
 
 __all__ = [
     "ForecastTask",
@@ -26,12 +29,22 @@ __all__ = [
     "NodesTask",
     "NodeTask",
     "PairsTask",
+    "RecommendationTask",
     "Task",
 ]
 
-Kind = type[NodeTask] | type[GraphTask] | type[LinkTask] | type[ForecastTask]
+Kind = Callable[[Loaded, TrainConfig, torch.device], Task]
 TASKS: dict[str, Kind] = {
-    task.name: task for task in (NodeTask, GraphTask, LinkTask, HypergraphTask, IncidenceTask, ForecastTask)
+    task.name: task
+    for task in (
+        NodeTask,
+        GraphTask,
+        LinkTask,
+        HypergraphTask,
+        IncidenceTask,
+        ForecastTask,
+        RecommendationTask,
+    )
 }
 
 
