@@ -115,6 +115,7 @@ if TYPE_CHECKING:
         UniGINConv,
         UniSAGEConv,
     )
+    from gnnlib.nn.link import NCN, NCNC
     from gnnlib.nn.patch import (
         GraphViTMixer,
         MixerBlock,
@@ -242,6 +243,8 @@ __all__ = [
     "monoid_regulariser",
     "MulAggregation",
     "MultiAggregation",
+    "NCN",
+    "NCNC",
     "NeuralFingerprint",
     "NNConv",
     "NSDConv",
@@ -315,6 +318,8 @@ _LATER = {
     "UniGCNIIConv": "hyper",
     "UniGINConv": "hyper",
     "UniSAGEConv": "hyper",
+    "NCN": "link",
+    "NCNC": "link",
     "PathCNN": "path",
     "PathConv": "path",
     "PathGRU": "path",

@@ -13,6 +13,8 @@ from gnnlib.nn import (
     APPNP,
     GSPN,
     MLP,
+    NCN,
+    NCNC,
     AIRConv,
     AIRGate,
     AllDeepSetsConv,
@@ -143,6 +145,11 @@ def on_fresh_memory(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     layer.reset_memory()  # type: ignore[operator]
     out: Tensor = layer(x, edge_index)
     return out
+
+
+def on_own_pairs(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
+    out: Tensor = layer(x, edge_index, torch.arange(x.size(0)).expand(2, -1))
+    return out.unsqueeze(1)
 
 
 def on_relations(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
@@ -463,6 +470,8 @@ CASES = [
         run=on_nodes,
         lazy=lambda: MLP([-1, 6, F_OUT], act="tanh"),
     ),
+    Case("NCN", lambda: NCN(F_IN, F_OUT, use_xlin=True), out=1, run=on_own_pairs),
+    Case("NCNC", lambda: NCNC(F_IN, F_OUT, use_xlin=True), out=1, run=on_own_pairs),
     Case(
         "NeuralFingerprint",
         lambda: NeuralFingerprint(F_IN, 6, F_OUT, 2, variant="paper"),

@@ -1,4 +1,4 @@
-"""Link prediction: what the graph alone says of node pairs, as scores and as features."""
+"""Link prediction: scores and features of node pairs from the graph, and neural common neighbours."""
 
 from gnnlib.nn.link.heuristics import (
     adamic_adar,
@@ -9,6 +9,8 @@ from gnnlib.nn.link.heuristics import (
     preferential_attachment,
     resource_allocation,
 )
+from gnnlib.nn.link.ncn import NCN, NCNC
+from gnnlib.nn.link.neighbours import neighbor_sets
 from gnnlib.nn.link.sketches import (
     BallSketches,
     ball_sketches,
@@ -26,6 +28,9 @@ __all__ = [
     "intersection_features",
     "jaccard",
     "katz",
+    "NCN",
+    "NCNC",
+    "neighbor_sets",
     "personalized_pagerank",
     "preferential_attachment",
     "resource_allocation",
