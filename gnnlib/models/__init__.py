@@ -52,6 +52,7 @@ from gnnlib.models.hyper_configs import (
     UniGATConfig,
     UniGCNIIConfig,
 )
+from gnnlib.models.link import NCNCConfig, NCNConfig
 from gnnlib.models.overlap import NeoGNNConfig, NeoGNNModel
 from gnnlib.models.patches import GraphMixerConfig, GraphViTConfig
 from gnnlib.models.path import PathNNConfig
@@ -132,6 +133,8 @@ __all__ = [
     "MLPConfig",
     "ModelConfig",
     "names",
+    "NCNCConfig",
+    "NCNConfig",
     "NeoGNNConfig",
     "NeoGNNModel",
     "NodeModel",

@@ -63,6 +63,11 @@ class ModelConfig:
         """The paths that the model reads, which a task finds once for all its graphs; None: it reads none."""
         return None
 
+    @property
+    def needs_features(self) -> bool:
+        """Whether nodes must have features; link models alone may do without."""
+        return True
+
     def norm_for(self, task: Task) -> Literal["none", "batch", "layer"]:
         """The normalisation of the encoder in a model of this task."""
         if self.norm == "auto":

@@ -34,6 +34,7 @@ class TrainConfig:
         folds: cross validation: each of the first ``folds`` splits is one run for each seed.
         epochs: passes over the training items, at most.
         lr: learning rate, > 0.
+        head_lr: learning rate of the parameters that are not in the model's encoder; None: ``lr``.
         weight_decay: L2 penalty (decoupled for adamw), >= 0.
         weight_decay_scope: which parameters decay: ``all``, or ``first``, the first layer only.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (with ``momentum``).
@@ -47,6 +48,7 @@ class TrainConfig:
             graph takes the whole graph, unless there is a ``fanout``: then training nodes, 1,024 when None.
         fanout: of a node task on one graph: a step takes ``batch_size`` training nodes and so many sampled
             neighbours of each hop around them, -1 for all. Evaluation takes the whole graph.
+        drop_last: of a link task: leave out the last batch of an epoch when it is smaller than the others.
         negatives: of a link task: ``uniform``, as many random non-edges as edges, drawn anew in each step;
             ``all``, every non-edge, edges (and each node with itself) weighing half of the loss, as in the
             published graph auto-encoder: inner products only, memory grows with the square of the nodes.
@@ -77,6 +79,7 @@ class TrainConfig:
     folds: int | None = None
     epochs: int = 200
     lr: float = 0.01
+    head_lr: float | None = None
     weight_decay: float = 0.0
     weight_decay_scope: Literal["all", "first"] = "all"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
@@ -87,6 +90,7 @@ class TrainConfig:
     grad_clip: float | None = None
     batch_size: int | None = None
     fanout: tuple[int, ...] | None = None
+    drop_last: bool = False
     negatives: Literal["uniform", "all"] = "uniform"
     remove_targets: bool | None = None
     normalize_features: bool = False
@@ -113,7 +117,7 @@ class TrainConfig:
         for name in ("epochs", "eval_every", "lr_step", "batch_size", "patience", "folds"):
             value = getattr(self, name)
             _require(name, value, value is None or value >= 1, "1 or more")
-        for name in ("lr", "lr_gamma", "grad_clip"):
+        for name in ("lr", "head_lr", "lr_gamma", "grad_clip"):
             value = getattr(self, name)
             _require(name, value, value is None or 0 < value < float("inf"), "a number above 0")
         for name in ("weight_decay", "momentum", "checkpoint_seconds", "split"):

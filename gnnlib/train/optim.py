@@ -11,11 +11,13 @@ from gnnlib.train.config import TrainConfig
 
 __all__ = ["make_optimizer", "make_schedule"]
 
+ENCODER = "encoder."  # where the models of gnnlib keep it
+
 
 def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser of the config, over the model's parameters.
 
-    Raises: ValueError when the model has no parameters.
+    Raises: ValueError when the model has no parameters, or none in an encoder where ``head_lr`` is given.
     """
     groups = _groups(config, model)
     if config.optimizer == "sgd":
@@ -29,11 +31,20 @@ def _groups(config: TrainConfig, model: nn.Module) -> list[dict[str, Any]]:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not named:
         raise ValueError(f"model {config.model!r} has no parameters to train; choose another model")
+    if config.head_lr is not None and not any(name.startswith(ENCODER) for name, _ in named):
+        raise ValueError(
+            f"head_lr={config.head_lr} is for what follows the encoder, but model {config.model!r} has no "
+            "parameters in an encoder; use lr"
+        )
     prefix = _first_layer(named[0][0]) if config.weight_decay_scope == "first" else ""
-    decayed = [p for name, p in named if name.startswith(prefix)]
-    rest = [p for name, p in named if not name.startswith(prefix)]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}]
-    return groups + ([{"params": rest, "weight_decay": 0.0}] if rest else [])
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, p in named:
+        lr = config.lr if config.head_lr is None or name.startswith(ENCODER) else config.head_lr
+        groups.setdefault((lr, name.startswith(prefix)), []).append(p)
+    return [
+        {"params": params, "lr": lr, "weight_decay": config.weight_decay if decays else 0.0}
+        for (lr, decays), params in groups.items()
+    ]
 
 
 def _first_layer(parameter: str) -> str:

@@ -127,25 +127,37 @@ def test_the_targets_of_a_batch_are_not_seen() -> None:
     targets = batch.pairs[:, batch.label > 0]
     assert targets.size(1) == 20
     assert pairs_of(task.messages.adj) - pairs_of(graph) == pairs_of(targets) | pairs_of(targets.flip(0))
-    task.evaluate(model, ("val",))
+    with torch.no_grad():
+        task.evaluate(model, ("val",))
     assert model.seen.pop()[0] is task.messages.adj
 
 
-def test_codes_and_scores_of_a_target_do_not_depend_on_its_edge() -> None:
+@pytest.mark.parametrize("name", ["looking", "ncn", "ncnc"])
+def test_codes_and_scores_of_a_target_do_not_depend_on_its_edge(name: str) -> None:
     """Whether the stored graph has the target or not, a training step computes the same."""
     loaded = data.load("les-miserables")
-    task = task_of(loaded)
-    model = task.build()
+    task = task_of(loaded, model=name)
+    model = task.build().eval()
     target = loaded.split.train_edges[:, :7]
     batch = labelled(target, loaded.split.val_neg[:, :7])
     edges = loaded.dataset[0].edge_index
     there = {tuple(p) for p in torch.cat([target, target.flip(0)], dim=1).t().tolist()}
     kept = torch.tensor([tuple(p) not in there for p in edges.t().tolist()])
-    other = task_of(with_graph(loaded, edge_index=edges[:, kept]))
+    other = task_of(with_graph(loaded, edge_index=edges[:, kept]), model=name)
     a, b = (t.loss(model, batch)[0] for t in (task, other))
     torch.testing.assert_close(a, b, rtol=0, atol=0)
-    with_targets = task_of(loaded, remove_targets=False).loss(model, batch)[0]
+    with_targets = task_of(loaded, model=name, remove_targets=False).loss(model, batch)[0]
     assert not torch.isclose(with_targets, a)
+
+
+def test_a_last_small_batch_can_be_left_out() -> None:
+    loaded = data.load("les-miserables")
+    count = loaded.split.train_edges.size(1)
+    for drop_last, sizes in ((False, [count - count % 20, count % 20]), (True, [count - count % 20])):
+        task = task_of(loaded, drop_last=drop_last)
+        found = [b.pairs.size(1) // 2 for b in task.batches(torch.Generator().manual_seed(0))]
+        assert [sum(found[: count // 20]), *found[count // 20 :]] == sizes
+    assert count % 20
 
 
 def test_other_models_keep_their_targets_unless_asked() -> None:
@@ -192,3 +204,16 @@ def test_what_does_not_go_together_is_refused() -> None:
         TrainConfig(dataset="les-miserables", model="gae", negatives="all", remove_targets=True)
     with pytest.raises(ValueError, match="davis: remove_targets is offered for links between nodes"):
         task_of(data.load("davis"), dataset="davis", model="unisage", remove_targets=True)
+
+
+@pytest.mark.parametrize("name", ["ncn", "ncnc"])
+def test_nodes_without_features_have_learned_codes(name: str, quick: Quick, given: Given) -> None:
+    bare = with_graph(data.load("les-miserables"), x=None, num_nodes=77)
+    given(dataclasses.replace(bare, num_features=0))
+    options = {"dataset": "les-miserables", "model": name, "batch_size": 50, "epochs": 2}
+    with pytest.raises(ValueError, match=f"the graph has no features x, which model '{name}' needs"):
+        run(quick(**options))
+    result = run(quick(**options, model_options={"num_embeddings": 77, "hidden_channels": 16}))
+    assert result.runs[0]["losses"]["val"] > 0
+    with pytest.raises(ValueError, match="the graph has 77 nodes but num_embeddings=76"):
+        run(quick(**options, out=str(result.path) + "-b", model_options={"num_embeddings": 76}))

@@ -77,6 +77,23 @@ def test_weight_decay_of_the_first_layer_only() -> None:
         make_optimizer(config, nn.ReLU())
 
 
+def test_a_learning_rate_behind_the_encoder() -> None:
+    model = nn.ModuleDict(
+        {"encoder": nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4)), "lin": nn.Linear(4, 1)}
+    )
+    config = TrainConfig(lr=0.1, head_lr=0.2, weight_decay=0.3)
+    encoder, head = make_optimizer(config, model).param_groups
+    assert [id(p) for p in head["params"]] == [id(p) for p in model["lin"].parameters()]
+    assert (len(encoder["params"]), encoder["lr"], head["lr"]) == (4, 0.1, 0.2)
+    assert encoder["weight_decay"] == head["weight_decay"] == 0.3
+    groups = make_optimizer(config.replace(weight_decay_scope="first"), model).param_groups
+    assert [(len(g["params"]), g["lr"], g["weight_decay"]) for g in groups] == [
+        (2, 0.1, 0.3), (2, 0.1, 0.0), (2, 0.2, 0.0),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"head_lr=0\.2 is for what follows the encoder, but model 'gcn'"):
+        make_optimizer(config, TwoLayers())
+
+
 def test_learning_rate_schedules() -> None:
     def rates(**options: object) -> list[float]:
         config = TrainConfig(lr=1.0, epochs=4, **options)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gnnlib.data import Loaded
+from gnnlib.models import registry
 from gnnlib.sparse.convert import Adj
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.guards import check_input, check_rows
@@ -64,17 +65,22 @@ class LinkTask(Task):
         super().__init__(loaded, config, device)
         data = loaded.dataset[0]
         self.num_nodes = int(data.num_nodes)
-        if data.x is None:
-            raise ValueError(f"{self.dataset}: the graph has no features x; choose a dataset that has them")
+        options = registry.config_class(config.model)(**config.model_options)
+        if data.x is None and options.needs_features:
+            raise ValueError(
+                f"{self.dataset}: the graph has no features x, which model '{config.model}' needs; choose a "
+                "dataset that has them, or a model that takes none"
+            )
         decoder = config.model_options.get("decoder", "dot")
         if config.negatives == "all" and (self.num_nodes > MOST_NODES or decoder != "dot"):
             raise ValueError(
                 f"{self.dataset}: negatives=all needs inner products and at most {MOST_NODES} nodes, but the "
                 f"decoder is {decoder} and the graph has {self.num_nodes} nodes; take negatives=uniform"
             )
-        check_rows("x", data.x, self.num_nodes, self.dataset)
-        check_input("x", data.x, self.dataset)
-        x = data.x.float()
+        x = torch.empty(self.num_nodes, 0) if data.x is None else data.x
+        check_rows("x", x, self.num_nodes, self.dataset)
+        check_input("x", x, self.dataset)
+        x = x.float()
         self.x = (row_normalised(x) if config.normalize_features else x).to(device)
         self.take(loaded)
 
@@ -132,7 +138,8 @@ class LinkTask(Task):
         count = self.positives.size(1)
         size = self.config.batch_size or count
         order = torch.randperm(count, generator=generator).to(self.device)
-        for chunk in torch.split(order, size):
+        whole = count - count % size if self.config.drop_last and count > size else count
+        for chunk in torch.split(order[:whole], size):
             positives = self.positives[:, chunk]
             yield labelled(positives, self._negatives(positives.size(1), generator))
 
