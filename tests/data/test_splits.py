@@ -95,3 +95,21 @@ def test_every_non_edge_can_be_drawn() -> None:
     assert keys(split.test_neg, 6) == keys(full[:, 12:], 6)
     with pytest.raises(ValueError, match="6 non-edges are wanted but only 3 exist"):
         link_split(full[:, :12], (6, 6), 0.25, 0.25, seed=0)
+
+
+def test_half_of_the_validation_edges_may_go_back_to_training() -> None:
+    full = torch.combinations(torch.arange(40)).t()
+    pairs = full[:, torch.randperm(full.size(1))[:203]]
+    split = link_split(pairs, (40, 40), 0.2, 0.2, seed=1, returned=0.5)
+    assert [part.size(1) for part in positives(split)] == [143, 20, 40]  # 70, 10 and 20 %
+    assert (split.val_neg.size(1), split.test_neg.size(1)) == (40, 40)
+    edges = [keys(part, 40) for part in positives(split)]
+    assert set.union(*edges) == keys(pairs, 40)
+    assert sum(map(len, edges)) == 203
+    negatives = keys(split.val_neg, 40) | keys(split.test_neg, 40)
+    assert len(negatives) == 80
+    assert not negatives & keys(pairs, 40)
+    plain = link_split(pairs, (40, 40), 0.2, 0.2, seed=1)
+    assert plain.test_pos.equal(split.test_pos)
+    assert plain.val_neg.equal(split.val_neg)
+    assert keys(split.val_pos, 40) < keys(plain.val_pos, 40)

@@ -18,7 +18,8 @@ from gnnlib.data.splits import link_split
 def read(source: Source) -> Parts:
     """Hold out edges of the graph that the reader named by ``reader`` in the card's options opens.
 
-    Options: ``reader``, what it needs, ``val`` and ``test`` shares, ``splits``, how many seeded splits.
+    Options: ``reader``, what it needs, ``val`` and ``test`` shares, ``returned``, the share of the validation
+    edges that go back to training, ``splits``, how many seeded splits.
     """
     options = source.card.options
     inner = dataclasses.replace(source.card, reader=options["reader"], metric="accuracy")
@@ -30,10 +31,13 @@ def read(source: Source) -> Parts:
         float(options["test"]),
         int(options["splits"]),
         source.split,
+        float(options.get("returned", 0.0)),
     )
 
 
-def link_parts(graph: Data, name: str, val: float, test: float, num_splits: int, split: int) -> Parts:
+def link_parts(
+    graph: Data, name: str, val: float, test: float, num_splits: int, split: int, returned: float = 0.0
+) -> Parts:
     """Split the undirected edges of a graph, seed k for split k, self-loops left out.
 
     The graph of the result holds the training edges of ``split``, in both directions, and the
@@ -45,7 +49,7 @@ def link_parts(graph: Data, name: str, val: float, test: float, num_splits: int,
         )
     pairs = _once(graph.edge_index)
     size = (graph.num_nodes, graph.num_nodes)
-    splits = [link_split(pairs, size, val, test, seed) for seed in range(num_splits)]
+    splits = [link_split(pairs, size, val, test, seed, returned=returned) for seed in range(num_splits)]
     kept = splits[min(split, num_splits - 1)].train_edges
     message = Data(x=graph.x, y=graph.y, edge_index=torch.cat([kept, kept.flip(0)], dim=1))
     message.num_nodes = graph.num_nodes
