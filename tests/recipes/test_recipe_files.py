@@ -21,6 +21,7 @@ FIRST = {
     "sgc-citeseer",
     "sgc-cora",
 }
+OWN_DECODER = ("ncn", "ncnc")
 
 
 def test_the_first_recipes_are_there() -> None:
@@ -79,7 +80,7 @@ def _without_effect(recipe: Recipe) -> set[str]:
     """Options that a model of this task does not look at."""
     task = data.find_card(recipe.dataset).task
     unused = {"readout"} if task != "graph" else set()
-    unused |= {"decoder"} if task not in ("link", "incidence") else set()
+    unused |= {"decoder"} if task not in ("link", "incidence") or recipe.model in OWN_DECODER else set()
     return unused | ({"hidden_channels", "act"} if recipe.model == "sgc" and task == "node" else set())
 
 
