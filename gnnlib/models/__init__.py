@@ -39,6 +39,7 @@ from gnnlib.models.fingerprint import FingerprintConfig
 from gnnlib.models.gated import TypedGGNNConfig
 from gnnlib.models.gspn import GSPNConfig
 from gnnlib.models.heads import GraphModel, IncidenceModel, LinkModel, NodeModel
+from gnnlib.models.heuristics import HeuristicConfig
 from gnnlib.models.hyper_configs import (
     AllSetConfig,
     EDHNNConfig,
@@ -117,6 +118,7 @@ __all__ = [
     "GraphWaveNetConfig",
     "GSPNConfig",
     "HCHAConfig",
+    "HeuristicConfig",
     "HierarchicalConfig",
     "HNHNConfig",
     "HyperConfig",

@@ -32,7 +32,7 @@ class TrainConfig:
         split: which of the dataset's splits; None: the public one, or, where the dataset comes with
             several, seed k takes split k modulo their number.
         folds: cross validation: each of the first ``folds`` splits is one run for each seed.
-        epochs: passes over the training items, at most.
+        epochs: passes over the training items, at most; 0 evaluates the model as it is built.
         lr: learning rate, > 0.
         head_lr: learning rate of the parameters that are not in the model's encoder; None: ``lr``.
         weight_decay: L2 penalty (decoupled for adamw), >= 0.
@@ -114,7 +114,8 @@ class TrainConfig:
         _require("seeds", self.seeds, len(self.seed_list) > 0, "at least one seed")
         _require("seeds", self.seeds, len(set(self.seed_list)) == len(self.seed_list), "each seed once")
         _require("seeds", self.seeds, all(0 <= s < 2**32 for s in self.seed_list), "seeds from 0 to 2^32 - 1")
-        for name in ("epochs", "eval_every", "lr_step", "batch_size", "patience", "folds"):
+        _require("epochs", self.epochs, self.epochs >= 0, "0 or more")
+        for name in ("eval_every", "lr_step", "batch_size", "patience", "folds"):
             value = getattr(self, name)
             _require(name, value, value is None or value >= 1, "1 or more")
         for name in ("lr", "head_lr", "lr_gamma", "grad_clip"):

@@ -25,6 +25,13 @@ MODELS = {
 }
 
 CITATION = ("cora", "citeseer", "pubmed")
+HEURISTICS = (
+    "adamic-adar",
+    "common-neighbors",
+    "jaccard",
+    "preferential-attachment",
+    "resource-allocation",
+)
 HETEROPHILOUS = ("texas", "wisconsin", "cornell", "actor", "chameleon*", "squirrel*")
 
 
@@ -118,6 +125,7 @@ ROWS = (
         {"lr_schedule": "step", "lr_step": 50, "lr_gamma": 0.5},
     ),
     Row(("ogbg-*",), ("*",), {"lr": 0.001}),
+    Row(("link",), HEURISTICS, {"seeds": 1, "epochs": 0}),  # nothing is trained or drawn
     # Zhang and Chen 2018: the model leaves out a pair's own edge itself
     Row(("link",), ("seal",), {"remove_targets": False, "lr": 1e-4, "batch_size": 32, "epochs": 50}),
     # Chamberlain et al. 2023: BUDDY's features are made once, of a graph that stays; a small rate

@@ -74,16 +74,21 @@ class Run:
         seed_all(seed)
         self.generator = torch.Generator().manual_seed(seed)  # batches and negatives
         self.raw = task.build()
-        optimizer = make_optimizer(config, self.raw)
-        self.schedule = make_schedule(config, optimizer)
-        self.model, self.optimizer = fabric.setup(self.raw, optimizer)
+        self.optimizer: Any = None
+        self.schedule: Any = None
+        if config.epochs:
+            self.optimizer = make_optimizer(config, self.raw)
+            self.schedule = make_schedule(config, self.optimizer)
+            self.model, self.optimizer = fabric.setup(self.raw, self.optimizer)
+        else:  # nothing is trained, and there may be no parameters
+            self.model = fabric.setup_module(self.raw)
         task.precision = fabric.strategy.precision
         self.selection = Selection(config, task.higher_is_better)
         self.history: dict[str, list[Any]] = {name: [] for name in files.CURVES}
         self.best: dict[str, Any] | None = None
         self.epoch = 0
         self.seconds = 0.0
-        self.saved_epoch = 0
+        self.saved_epoch: int | None = None
 
     def resume(self) -> int:
         """Go back to the resume point, if there is one; return the epoch it was taken after."""
@@ -92,9 +97,9 @@ class Run:
             return 0
         state = checkpoint.load(path, self.identity)
         checkpoint.load_weights(path, self.raw, state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
+        for name in ("optimizer", "schedule"):
+            if (part := getattr(self, name)) is not None:
+                part.load_state_dict(state[name])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.selection.load(state["selection"])
         self.generator.set_state(state["generator"])
@@ -190,8 +195,8 @@ class Run:
         state = {
             "epoch": self.epoch,
             "model": self.raw.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict() if self.schedule is not None else None,
+            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
+            "schedule": None if self.schedule is None else self.schedule.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "selection": self.selection.state(),
             "generator": self.generator.get_state(),

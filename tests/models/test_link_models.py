@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gnnlib import models
-from gnnlib.nn import GCNConv
+from gnnlib.nn import GCNConv, link
 from gnnlib.nn.link import NCN, NCNC
+from gnnlib.sparse import as_csr
 from tests.nn.cases import awkward_graph, plain_graph
 from tests.nn.graphs import dense
 from tests.tolerances import assert_close
@@ -106,3 +107,22 @@ def test_a_score_needs_the_graph() -> None:
         model.decode(torch.randn(N, 6, dtype=torch.float64), edge_index[:, :3])
     with pytest.raises(ValueError, match=r"NCNConfig: tail_dropout=1\.0; pass a number from 0"):
         built(tail_dropout=1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "score"),
+    [
+        ("adamic-adar", link.adamic_adar),
+        ("common-neighbors", link.common_neighbor_count),
+        ("jaccard", link.jaccard),
+        ("preferential-attachment", link.preferential_attachment),
+        ("resource-allocation", link.resource_allocation),
+    ],
+)
+def test_scores_without_parameters(name: str, score: Any) -> None:
+    model: Any = models.build(name, "link", 0, 0)
+    assert not model.state_dict()
+    edge_index, pairs = plain_graph(), torch.combinations(torch.arange(N)).t()
+    expected = score(as_csr(edge_index, N), pairs)
+    assert expected.unique().numel() > 1
+    assert torch.equal(model(torch.empty(N, 0), edge_index, pairs), expected)

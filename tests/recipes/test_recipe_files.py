@@ -78,6 +78,8 @@ def test_every_hyper_parameter_of_the_model_is_written_down(name: str) -> None:
 
 def _without_effect(recipe: Recipe) -> set[str]:
     """Options that a model of this task does not look at."""
+    if models.config_class(recipe.model) is models.HeuristicConfig:
+        return {field.name for field in dataclasses.fields(models.HeuristicConfig)}
     task = data.find_card(recipe.dataset).task
     unused = {"readout"} if task != "graph" else set()
     unused |= {"decoder"} if task not in ("link", "incidence") or recipe.model in OWN_DECODER else set()

@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from gnnlib import data
-from gnnlib.train import Progress, Result, TrainConfig, run
+from gnnlib.nn.link import adamic_adar
+from gnnlib.sparse import as_csr
+from gnnlib.train import Progress, Result, TrainConfig, predict, run
 from tests.train.conftest import graph_dataset, with_graph
 
 Quick = Callable[..., TrainConfig]
@@ -159,6 +161,31 @@ def test_patience_stops(quick: Quick) -> None:
     record = result.runs[0]
     assert record["stopped"] == "patience"
     assert record["epochs"] < 60
+
+
+def test_no_epoch_evaluates_the_model_as_it_is_built(quick: Quick, tmp_path: Path) -> None:
+    untrained = run(quick(epochs=0))
+    assert (untrained.runs[0]["epochs"], untrained.runs[0]["best_epoch"]) == (0, 0)
+    assert untrained.mean("test") != run(quick(epochs=5, out=str(tmp_path / "b"))).mean("test")
+    assert run(quick(epochs=0), resume=True).mean("test") == untrained.mean("test")
+    assert predict(untrained.path, tmp_path / "p.csv").exists()
+
+
+@pytest.mark.usefixtures("real_report")
+def test_a_model_without_parameters_runs_for_no_epoch(quick: Quick, tmp_path: Path) -> None:
+    options = {"dataset": "les-miserables", "model": "adamic-adar"}
+    result = run(quick(**options, epochs=0))
+    assert result.content["model"]["parameters"] == 0
+    assert result.mean("test") > 0.8  # characters of one scene share many others
+    with np.load(result.path / "seed-0" / "predictions.npz") as kept:
+        scores, pairs = kept["test_score"], torch.from_numpy(kept["test_index"])
+    loaded = data.load("les-miserables")
+    found = adamic_adar(as_csr(loaded.dataset[0].edge_index, 77), pairs)
+    np.testing.assert_allclose(scores, found.numpy(), rtol=1e-5)
+    with np.load(predict(result.path, tmp_path / "p.npz")) as rows:
+        np.testing.assert_allclose(rows["score"][rows["part"] == "test"], scores, rtol=1e-5)
+    with pytest.raises(ValueError, match="model 'adamic-adar' has no parameters to train"):
+        run(quick(**options, batch_size=20, epochs=1, out=str(tmp_path / "trained")))
 
 
 def test_not_every_epoch_needs_an_evaluation(quick: Quick) -> None:

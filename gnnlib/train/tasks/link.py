@@ -117,7 +117,7 @@ class LinkTask(Task):
         """
         model = super().build()
         count = self.positives.size(1)
-        if self._removes(model) and (self.config.batch_size or count) >= count:
+        if self.config.epochs and self._removes(model) and (self.config.batch_size or count) >= count:
             raise ValueError(
                 f"{self.dataset}: remove_targets takes the edges of a batch out of the graph, and a batch of "
                 f"batch_size={self.config.batch_size} holds all {count}; pass a smaller batch_size, such as "
