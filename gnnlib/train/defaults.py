@@ -138,6 +138,7 @@ ROWS = (
     # Kipf & Welling 2016: the loss goes over all pairs of nodes
     Row(("cora-links", "citeseer-links"), ("*",), {"normalize_features": True}),
     Row(("cora-links", "citeseer-links"), ("gae", "vgae", "arga", "arvga"), {"negatives": "all"}),
+    Row(("cora-links", "citeseer-links"), ("vgae", "arga", "arvga"), {"normalize_features": False}),
 )
 
 
