@@ -95,7 +95,7 @@ def test_a_run_learns(tmp_path: Any) -> None:
     config = TrainConfig(
         dataset="les-miserables",
         model="neognn",
-        epochs=30,
+        epochs=15,
         batch_size=64,
         model_options={"hidden_channels": 32},
         out=str(tmp_path / "run"),

@@ -100,7 +100,7 @@ def test_a_run_learns(name: str, tmp_path: Any) -> None:
     config = TrainConfig(
         dataset="les-miserables",
         model=name,
-        epochs=30,
+        epochs=15,
         batch_size=64,
         remove_targets=name == "elph",
         model_options={"hidden_channels": 32},
