@@ -25,6 +25,7 @@ from gnnlib.nn import (
     KMISPooling,
     Linear,
     MinCutPooling,
+    NDPPooling,
     SAGEConv,
     SAGPooling,
     TopKPooling,
@@ -36,7 +37,7 @@ from gnnlib.nn.pool import Pooling
 from gnnlib.sparse import as_csr, spmm
 from gnnlib.sparse.sets import as_sets
 
-Pool: TypeAlias = Literal["asap", "diff", "dmon", "edge", "graclus", "kmis", "mincut", "sag", "topk"]
+Pool: TypeAlias = Literal["asap", "diff", "dmon", "edge", "graclus", "kmis", "mincut", "ndp", "sag", "topk"]
 Conv: TypeAlias = Literal["gcn", "graphconv", "mean-skip", "sage"]
 
 
@@ -141,6 +142,7 @@ def _pooling(config: PooledConfig, level: int) -> Pooling:
         "graclus": GraclusPooling,
         "kmis": lambda: KMISPooling(width, config.steps, score="linear"),
         "mincut": lambda: MinCutPooling(width, k),
+        "ndp": NDPPooling,
         "sag": lambda: SAGPooling(width, config.ratio, GNN=GCNConv),
         "topk": lambda: TopKPooling(width, config.ratio),
     }

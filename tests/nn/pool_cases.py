@@ -18,6 +18,7 @@ from gnnlib.nn import (
     GraphConv,
     KMISPooling,
     MinCutPooling,
+    NDPPooling,
     SAGPooling,
     TopKPooling,
 )
@@ -45,6 +46,7 @@ CASES = [
     Case("GraclusPooling", lambda: GraclusPooling("sum"), keeps_all=True, hard=True),
     Case("KMISPooling", lambda: KMISPooling(k=1, heuristic=None), keeps_all=True, hard=True),
     Case("MinCutPooling", lambda: MinCutPooling(F_IN, 3, temp=0.7), keeps_all=True),
+    Case("NDPPooling", lambda: NDPPooling()),
     Case("SAGPooling", lambda: SAGPooling(F_IN, 0.6)),
     Case("TopKPooling", lambda: TopKPooling(F_IN, 0.6)),
 ]

@@ -132,6 +132,8 @@ def test_reduces_and_connects_as_the_dense_products(case: Case) -> None:
     if case.name in ("TopKPooling", "SAGPooling"):  # edges are kept, not weighted by scores
         s = (s != 0).double()
         assert_close(coarse, s.t() @ a @ s)
+    elif case.name == "NDPPooling":  # Kron reduction, see test_ndp.py
+        assert coarse.shape == (s.shape[1], s.shape[1])
     elif case.name == "ASAPooling":
         looped = a + torch.diag((a.diag() == 0).double())
         product = s.t() @ looped @ s
