@@ -38,7 +38,8 @@ class PatchEncoder(nn.Module):
         channels: width of x and of the codes.
         num_layers: number of layers, 1 or more.
         conv: ``"gine"`` (without edge features GIN), ``"gcn"``, ``"gated"`` or ``"transformer"``.
-        edge_dim: width of edge features, which gcn does not look at; None for none.
+        edge_dim: width of edge features, which gcn does not look at; None for none. GINE takes those of width
+            ``channels`` as they are, and brings others to it by a linear map in each layer.
         dropout: probability in [0, 1) of dropping a state after a convolution.
 
     Shapes: x ``[N, channels]``, patches with K copies and S patches that are not empty, edge_attr
@@ -111,7 +112,9 @@ def _exchange(channels: int) -> nn.Module:
 
 def _gine(channels: int, edge_dim: int | None) -> nn.Module:
     network = nn.Sequential(Linear(channels, channels), nn.ReLU(), Linear(channels, channels))
-    return GINConv(network) if edge_dim is None else GINEConv(network, edge_dim=edge_dim)
+    if edge_dim is None:
+        return GINConv(network)
+    return GINEConv(network, edge_dim=None if edge_dim == channels else edge_dim)
 
 
 def _gcn(channels: int, edge_dim: int | None) -> nn.Module:
