@@ -37,6 +37,7 @@ from gnnlib.models.edges import GGNNConfig, ResidualConfig, ResidualGATConfig
 from gnnlib.models.encoders import CategoryEncoder
 from gnnlib.models.fingerprint import FingerprintConfig
 from gnnlib.models.gated import TypedGGNNConfig
+from gnnlib.models.gmt import GMTConfig
 from gnnlib.models.gspn import GSPNConfig
 from gnnlib.models.heads import GraphModel, IncidenceModel, LinkModel, NodeModel
 from gnnlib.models.heuristics import HeuristicConfig
@@ -109,6 +110,7 @@ __all__ = [
     "GCNIIConfig",
     "GGNNConfig",
     "GINConfig",
+    "GMTConfig",
     "GPRGNNConfig",
     "GraphConvConfig",
     "GraphMixerConfig",

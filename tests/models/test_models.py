@@ -30,6 +30,7 @@ def small(name: str, **options: Any) -> ModelConfig:
     sizes = {"hidden_channels": 3, "heads": 2} if heads else {"hidden_channels": 6}
     shared = name.startswith("allset") or name in (
         "alldeepsets",
+        "gmt",
         "graph-vit",
         "residual-gat",
     )  # heads share the width
@@ -396,3 +397,22 @@ def test_hidden_rows_of_a_directed_stack_have_length_one() -> None:
     first = model.encoder.convs[0](torch.randn(N, F_IN), plain_graph())
     connected = torch.isin(torch.arange(N), plain_graph())
     assert_close(first[connected].norm(dim=1), torch.ones(int(connected.sum())))
+
+
+def test_gmt_is_the_published_one() -> None:
+    """GCN layers side by side, and a readout whose keys and values are convolutions."""
+    config = models.GMTConfig(hidden_channels=8, num_layers=2, heads=2, num_seeds=3)
+    model: Any = models.build("gmt", "graph", F_IN, OUT, config).double().eval()
+    x, edge_index = torch.randn(N, F_IN, dtype=torch.float64), graph_inside()
+    layers = [x]
+    for conv in model.encoder.stack.convs:
+        assert isinstance(conv, GCNConv)
+        layers.append(conv(layers[-1], edge_index).relu())
+    pool = model.encoder.pool
+    assert (pool.k, pool.heads, pool.layer_norm, pool.key_conv is None) == (3, 2, True, False)
+    h = model.encoder.lin(torch.cat(layers, 1))
+    assert_close(model.embed(x, edge_index, BATCH, 3), pool(h, BATCH, dim_size=3, edge_index=edge_index))
+    plain: Any = models.build("gmt", "graph", F_IN, OUT, dataclasses.replace(config, gnn_kv=False)).eval()
+    assert plain(x.float(), edge_index, BATCH, 3).shape == (3, OUT)
+    with pytest.raises(ValueError, match="hidden_channels=10; pass a multiple of heads"):
+        models.GMTConfig(hidden_channels=10)

@@ -53,20 +53,31 @@ class SelfAttention(nn.Module):
 
 
 class Seeds(nn.Module):
-    """The block PMA: k learned queries."""
+    """The block PMA: k learned queries; ``mapped``: a linear map and ReLU of the elements before."""
 
-    def __init__(self, num_seeds: int, channels: int, heads: int, layer_norm: bool, dropout: float) -> None:
+    def __init__(
+        self,
+        num_seeds: int,
+        channels: int,
+        heads: int,
+        layer_norm: bool,
+        dropout: float,
+        *,
+        mapped: bool = True,
+    ) -> None:
         super().__init__()
-        self.lin = nn.Linear(channels, channels)
+        self.lin = nn.Linear(channels, channels) if mapped else None
         self.seed = nn.Parameter(torch.empty(1, num_seeds, channels))
         self.mab = Attention(channels, heads, layer_norm, dropout)
         nn.init.xavier_uniform_(self.seed)
 
     def reset_parameters(self) -> None:
-        self.lin.reset_parameters()
+        if self.lin is not None:
+            self.lin.reset_parameters()
         nn.init.xavier_uniform_(self.seed)
         self.mab.reset_parameters()
 
     def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
-        out: Tensor = self.mab(self.seed.expand(x.size(0), -1, -1), self.lin(x).relu(), seen)
+        y = x if self.lin is None else self.lin(x).relu()
+        out: Tensor = self.mab(self.seed.expand(x.size(0), -1, -1), y, seen)
         return out

@@ -71,7 +71,7 @@ class GraphMultisetTransformer(Aggregation):
         self.layer_norm = layer_norm
         self.dropout = dropout
         block = (channels, heads, layer_norm, dropout)
-        self.pma1 = Seeds(k, *block)
+        self.pma1 = Seeds(k, *block, mapped=not gnn_kv)
         self.encoders = nn.ModuleList(SelfAttention(*block) for _ in range(num_encoder_blocks))
         self.pma2 = Seeds(1, *block)
         self.key_conv = GCNConv(channels, channels) if gnn_kv else None
@@ -128,6 +128,7 @@ class GraphMultisetTransformer(Aggregation):
         if self.key_conv is not None and self.value_conv is not None:
             key, value = self.key_conv(x, edge_index), self.value_conv(x, edge_index)
         else:
+            assert self.pma1.lin is not None
             mapped = self.pma1.lin(x).relu()
             key, value = F.linear(mapped, *self._part(1)), F.linear(mapped, *self._part(2))
         key, value = (_by_head(sets.take(t), heads) for t in (key, value))  # [E, H, d]
