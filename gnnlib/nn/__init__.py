@@ -248,6 +248,7 @@ __all__ = [
     "NCNC",
     "NeuralFingerprint",
     "NDPPooling",
+    "NeuralFingerprint",
     "NNConv",
     "NSDConv",
     "PatchAttention",
