@@ -246,7 +246,6 @@ __all__ = [
     "MultiAggregation",
     "NCN",
     "NCNC",
-    "NeuralFingerprint",
     "NDPPooling",
     "NeuralFingerprint",
     "NNConv",
