@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from gnnlib.data.longrange.city import city_network
 
-__all__ = ["diffusion_series"]
+__all__ = ["diffusion_series", "on_nodes"]
 
 _LEVEL, _SWING, _UNIT = 60.0, 12.0, 4.0  # usual value, how far rush hours pull it down, deviation of the rest
 _FLOOR = 5.0  # values stay above, so that relative errors are defined
@@ -75,12 +76,24 @@ def diffusion_series(
     strength = random.uniform(0.5, 1.0, num_nodes)
     value = np.maximum(_LEVEL - _SWING * strength * season + _UNIT * kept / kept.std(), _FLOOR)
     known = ~_silent(num_steps, num_nodes, missing, random)
-    clock = np.broadcast_to(np.stack([np.sin(day), np.cos(day)], 1)[:, None], (num_steps, num_nodes, 2))
+    return on_nodes(value, known, steps_per_day, edge_index, torch.from_numpy(weight).float())
+
+
+def on_nodes(
+    value: np.ndarray, known: np.ndarray, steps_per_day: int, edge_index: Tensor, edge_weight: Tensor
+) -> Data:
+    """A series and its graph as the forecasting task reads them; the first step is midnight.
+
+    Shapes: value and known ``[T, N]`` -> ``x`` ``[N, T, 3]`` with the value, 0 where it is not known, and
+        sine and cosine of the time of day; ``known`` ``[N, T]``.
+    """
+    day = 2 * np.pi * np.arange(len(value)) / steps_per_day
+    clock = np.broadcast_to(np.stack([np.sin(day), np.cos(day)], 1)[:, None], (*value.shape, 2))
     x = np.concatenate([np.where(known, value, 0.0)[..., None], clock], axis=2)
     data = Data(
         x=torch.from_numpy(x.transpose(1, 0, 2).copy()).float(),
         edge_index=edge_index,
-        edge_weight=torch.from_numpy(weight).float(),
+        edge_weight=edge_weight,
     )
     data.known = torch.from_numpy(known.T.copy())
     return data

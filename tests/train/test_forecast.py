@@ -14,6 +14,7 @@ import torch
 from torch_geometric.data import Data
 
 from gnnlib import data, models
+from gnnlib.data.card import CardFile
 from gnnlib.data.loaded import Graphs
 from gnnlib.data.readers.series import window_split
 from gnnlib.data.series import diffusion_series
@@ -21,6 +22,7 @@ from gnnlib.train import TrainConfig, run
 from gnnlib.train.predict import predict
 from gnnlib.train.tasks import ForecastTask, make_task
 from gnnlib.train.tasks.forecast import at_horizons, masked_error
+from tests.tolerances import assert_close
 from tests.train.conftest import ring
 
 Quick = Callable[..., TrainConfig]
@@ -210,3 +212,39 @@ def test_a_node_tells_what_its_neighbours_will_do() -> None:
 def test_the_generator_refuses(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         diffusion_series(**{"num_nodes": 100, "num_steps": 10, **options})
+
+
+def test_a_series_from_two_arrays(tmp_path: Path) -> None:
+    """The form of PyTorch Geometric Temporal's METR-LA: values [T, N, F] and a dense adjacency, no pickle."""
+    draw = np.random.RandomState(0)
+    values = 50 + draw.randn(30, 4, 2)
+    values[5, 2, 0], values[6, 1, 0] = 0.0, np.nan
+    weights = np.array([[1.0, 0.5, 0, 0], [0, 1, 0, 0.25], [0, 0, 0, 0], [0.75, 0, 0, 0]])
+    (tmp_path / "tiny").mkdir()
+    np.save(tmp_path / "tiny" / "values.npy", values)
+    np.save(tmp_path / "tiny" / "adj.npy", weights)
+    options = {
+        "values": "values.npy", "adjacency": "adj.npy", "missing": 0.0, "steps_per_day": 10,
+        "history": 3, "horizon": 2, "train": 0.7, "val": 0.1,
+    }  # fmt: skip
+    files = (CardFile("values.npy"), CardFile("adj.npy"))
+    card = data.Card(
+        "tiny", "tiny", "forecast", "series", "here", "none", "in time", "mae",
+        folder="tiny", files=files, options=options,
+    )  # fmt: skip
+    loaded = data.load(card, tmp_path)
+    graph = loaded.dataset[0]
+    assert (graph.known.sum(), graph.known[2, 5], graph.known[1, 6]) == (118, False, False)
+    assert torch.equal(graph.x[..., 0], torch.from_numpy(np.nan_to_num(values[..., 0].T)).float())
+    assert_close(graph.x[1, :, 1], (2 * math.pi * torch.arange(30) / 10).sin())
+    edges = {
+        (u, v): w for (u, v), w in zip(graph.edge_index.t().tolist(), graph.edge_weight.tolist(), strict=True)
+    }
+    assert edges == {(0, 0): 1.0, (0, 1): 0.5, (1, 1): 1.0, (1, 3): 0.25, (3, 0): 0.75}
+    assert loaded.split.train.numel() == int(0.7 * 26)
+    np.save(tmp_path / "tiny" / "adj.npy", weights[:3])
+    with pytest.raises(ValueError, match=r"adjacency has shape \[3, 4\] but the series has 4 nodes"):
+        data.load(card, tmp_path)
+    np.save(tmp_path / "tiny" / "adj.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        data.load(card, tmp_path)
