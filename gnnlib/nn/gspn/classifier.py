@@ -54,9 +54,9 @@ class GSPNReadout(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new logits; all layers weigh the same."""
+        """Draw new, sharp logits; all layers weigh the same."""
         nn.init.zeros_(self.layer_logits)
-        nn.init.normal_(self.logits)
+        nn.init.normal_(self.logits, std=3.0)
 
     def forward(self, h: Tensor, batch: Tensor | None = None, batch_size: int | None = None) -> Tensor:
         """Codes of graphs ``[B, M]`` from posteriors ``[N, L C]``."""

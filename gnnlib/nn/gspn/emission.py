@@ -70,7 +70,7 @@ class CategoricalEmission(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new logits."""
-        nn.init.normal_(self.logits)
+        nn.init.normal_(self.logits, std=2.0)
 
     def layers(self) -> list[Categories]:
         """The distribution of each layer."""

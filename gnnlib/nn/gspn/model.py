@@ -104,9 +104,16 @@ class GSPN(Conv):
         return self.num_layers * self.num_mixtures
 
     def reset_parameters(self) -> None:
-        """Draw new logits and emissions."""
-        for logits in (self.prior, *self.transitions):
+        """Draw new logits and emissions.
+
+        A component passes mostly to itself at first: columns near the uniform distribution would tell a node
+        little of its neighbours.
+        """
+        nn.init.normal_(self.prior)
+        for logits in self.transitions:
             nn.init.normal_(logits)
+            with torch.no_grad():
+                logits.diagonal().add_(3.0)
         reset(self.emission)
 
     def initialise(
