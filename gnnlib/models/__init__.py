@@ -34,7 +34,7 @@ from gnnlib.models.directed import (
     MagNetConfig,
 )
 from gnnlib.models.edges import GGNNConfig, ResidualConfig, ResidualGATConfig
-from gnnlib.models.encoders import CategoryEncoder
+from gnnlib.models.encoders import CategoryEncoder, Part
 from gnnlib.models.fingerprint import FingerprintConfig
 from gnnlib.models.gated import TypedGGNNConfig
 from gnnlib.models.gmt import GMTConfig
@@ -60,7 +60,7 @@ from gnnlib.models.patches import GraphMixerConfig, GraphViTConfig
 from gnnlib.models.path import PathNNConfig
 from gnnlib.models.pooling import HierarchicalConfig, PooledConfig
 from gnnlib.models.recommend import LCFN, LCFNConfig, LightGCN, LightGCNConfig
-from gnnlib.models.registry import build, config_class, names, takes_edges, tasks
+from gnnlib.models.registry import build, config_class, names, takes_edges, takes_parts, tasks
 from gnnlib.models.seal import DGCNN, SEALConfig, SEALModel
 from gnnlib.models.sets import SetConfig
 from gnnlib.models.sheaf import NSDConfig, SheafNNConfig
@@ -143,6 +143,7 @@ __all__ = [
     "NeoGNNModel",
     "NodeModel",
     "NSDConfig",
+    "Part",
     "PathNNConfig",
     "PhenomNNConfig",
     "PooledConfig",
@@ -159,6 +160,7 @@ __all__ = [
     "STGCN",
     "STGCNConfig",
     "takes_edges",
+    "takes_parts",
     "tasks",
     "TypedGGNNConfig",
     "UniConfig",

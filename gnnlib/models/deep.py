@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gnnlib.models.basic import stack
 from gnnlib.models.configs import Jump, ModelConfig, Norm, StackConfig, Task
-from gnnlib.models.encoders import Encoder, MakeConv, PropagatedMLP, norm_of
+from gnnlib.models.encoders import Encoder, MakeConv, Part, PropagatedMLP, norm_of
 from gnnlib.models.entry import Entry
 from gnnlib.nn import (
     AIRConv,
@@ -272,11 +272,27 @@ def _air(config: AIRConfig, task: Task, in_channels: int, out_channels: int) -> 
     )
 
 
-def _lazygnn(config: LazyGNNConfig, task: Task, in_channels: int, out_channels: int) -> Encoder:
-    def make(width: int) -> nn.Module:
-        return LazyPropagation(config.L, config.alpha, config.beta, config.gamma, K=config.K, persistent=True)
+class LazyEncoder(PropagatedMLP):
+    """An MLP whose codes are propagated lazily, over the whole graph or over a part of it.
 
-    return PropagatedMLP(config, task, in_channels, out_channels, make)
+    Shapes: x ``[N, in]``, edge_index ``[2, E]``, edge_weight ``[E]`` -> ``[N, out_channels]``.
+    """
+
+    def __init__(self, config: LazyGNNConfig, task: Task, in_channels: int, out_channels: int) -> None:
+        def make(width: int) -> nn.Module:
+            return LazyPropagation(
+                config.L, config.alpha, config.beta, config.gamma, K=config.K, persistent=True
+            )
+
+        super().__init__(config, task, in_channels, out_channels, make)
+
+    def part(self, x: Tensor, edge_index: Adj, edge_weight: Tensor, part: Part) -> Tensor:
+        """Codes of the targets of a part, ``[T, out_channels]``."""
+        prop = cast(LazyPropagation, self.prop)
+        prop.num_nodes = part.num_nodes
+        codes, n = self.mlp(self._drop_input(x)), part.targets
+        out = prop(codes, edge_index, edge_weight, n_id=part.n_id, num_targets=n, normalize=False)
+        return cast(Tensor, out)[:n]
 
 
 def _gprgnn(config: GPRGNNConfig, task: Task, in_channels: int, out_channels: int) -> Encoder:
@@ -302,5 +318,5 @@ MODELS: dict[str, Entry] = {
     "gprgnn": Entry(GPRGNNConfig, _gprgnn),
     "jknet": Entry(JKNetConfig, stack(_gcn)),
     # Its memories are of one graph, so it has no model for batches of graphs.
-    "lazygnn": Entry(LazyGNNConfig, _lazygnn, frozenset({"node", "link"})),
+    "lazygnn": Entry(LazyGNNConfig, LazyEncoder, frozenset({"node", "link"}), parts=True),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -18,6 +19,26 @@ from gnnlib.sparse.dropout import feature_dropout
 
 #: Makes the layer ``in -> width`` of a stack; the last one of node and link models differs in GAT.
 MakeConv = Callable[[int, int, bool], nn.Module]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of a graph the rows of x are, for models that remember all nodes from step to step.
+
+    The part is induced by its targets and all nodes within as many hops as the model takes steps; its edges
+    and weights are those of the whole graph's normalised adjacency, loops included.
+
+    Args:
+        n_id: number of each row in the whole graph; the targets come first.
+        targets: number of targets T.
+        num_nodes: nodes of the whole graph.
+
+    Shapes: n_id ``[N]``.
+    """
+
+    n_id: Tensor
+    targets: int
+    num_nodes: int
 
 
 class Encoder(nn.Module):

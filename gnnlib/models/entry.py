@@ -26,6 +26,7 @@ class Entry:
             is put around; for a graph task it may be a :class:`GraphEncoder`.
         edges: whether the encoder takes edge features: it is then made with their width (0 where there are
             none) as a fifth argument, and called with ``edge_attr`` where there are some.
+        parts: whether the encoder remembers all nodes, so that a part of a graph comes with a :class:`Part`.
         tasks: the tasks that it serves.
         whole: ``whole(config, task, in_channels, out_channels)`` makes the complete model instead, where the
             method has a head of its own; it answers the calls of the head of its task.
@@ -39,3 +40,4 @@ class Entry:
     whole: Callable[[Any, Task, int, int], nn.Module] | None = None
     edges: bool = False
     sized: Callable[[Any, int, int, Sequence[int]], nn.Module] | None = None
+    parts: bool = False

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import ModelConfig
-from gnnlib.models.encoders import CategoryEncoder, Encoder, GraphEncoder
+from gnnlib.models.encoders import CategoryEncoder, Encoder, GraphEncoder, Part
 from gnnlib.nn import MLP, Linear, global_add_pool, global_max_pool, global_mean_pool
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
@@ -58,10 +58,19 @@ class NodeModel(nn.Module):
             reset(child)
 
     def forward(
-        self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None, edge_attr: Tensor | None = None
+        self,
+        x: Tensor,
+        edge_index: Adj,
+        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        *,
+        part: Part | None = None,
     ) -> Tensor:
-        """Logits ``[N, out]``."""
+        """Logits ``[N, out]``; of the targets of a part, for models that remember all nodes, ``[T, out]``."""
         x = x if self.categories is None else self.categories(x)
+        if part is not None:
+            encoder: Any = self.encoder
+            return cast(Tensor, encoder.part(x, edge_index, edge_weight, part))
         return cast(
             Tensor, self.encoder(x, edge_index, edge_weight, *_edges(edge_attr, self.edge_categories))
         )

@@ -103,6 +103,14 @@ def takes_edges(name: str) -> bool:
     return _MODELS[choose("model", name, _MODELS)].edges
 
 
+def takes_parts(name: str) -> bool:
+    """Whether a model remembers all nodes, so that a part of a graph comes with a :class:`Part`.
+
+    Raises: ValueError for an unknown model (names the nearest).
+    """
+    return _MODELS[choose("model", name, _MODELS)].parts
+
+
 def build(
     name: str,
     task: str,

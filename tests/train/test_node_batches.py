@@ -39,6 +39,43 @@ def test_all_neighbours_in_one_batch_are_the_whole_graph(dataset: str) -> None:
     assert_close(gradients(parts, model, batch), gradients(whole, model, none))
 
 
+@pytest.mark.parametrize("dataset", ["digits", "karate"])
+def test_a_lazy_model_sees_in_its_parts_what_it_sees_in_the_whole(dataset: str) -> None:
+    """With nothing remembered, two steps from all nodes in one part: loss and gradients; then a memory."""
+    loaded = data.load(dataset)
+    options = {"dropout": 0.0, "input_dropout": 0.0, "norm": "none", "L": 2, "beta": 1.0, "gamma": 1.0}
+    config = configure(dataset, "lazygnn", **options)
+    whole = make_task(loaded, config, CPU)
+    parts = make_task(loaded, config.replace(fanout=(-1, -1), batch_size=10_000), CPU)
+    model: Any = whole.build()
+    draw = torch.Generator().manual_seed(0)
+    (batch,) = list(parts.batches(draw))
+    loss = gradients(parts, model, batch)[0]
+    targets = batch.n_id[: batch.batch_size]
+    remembered = model.encoder.prop.z_mem.clone()
+    assert model.encoder.prop.seen[0].nonzero().view(-1).tolist() == sorted(targets.tolist())
+    model.encoder.prop.reset_memory()
+    assert_close(loss, gradients(whole, model, None)[0])
+    assert_close(remembered[targets], model.encoder.prop.z_mem[targets])
+
+    for task in (whole, parts):  # when all nodes are targets, gradients are the same as well
+        everyone = torch.arange(whole.y.size(0))
+        task.index["train"], task.target["train"], task.counts["train"] = everyone, whole.y, len(everyone)
+    found = []
+    for task in (whole, parts):
+        model.encoder.prop.reset_memory()
+        found.append(gradients(task, model, next(iter(task.batches(draw)))))
+    assert_close(found[1], found[0])
+
+
+def test_a_lazy_model_learns_from_parts(quick: Quick) -> None:
+    options = {"fanout": (-1, -1), "batch_size": 256, "epochs": 6}
+    result = run(quick(dataset="digits", model="lazygnn", **options))
+    assert result.content["summary"]["test"]["mean"] > 0.8  # ten classes
+    with pytest.raises(ValueError, match="lazygnn remembers all nodes and takes all neighbours; pass -1"):
+        make_task(data.load("digits"), configure("digits", "lazygnn", fanout="-1,5"), CPU)
+
+
 def test_an_epoch_takes_every_training_node_once() -> None:
     loaded = data.load("digits")
     task = make_task(loaded, configure("digits", "sage", fanout="4,3", batch_size=100), CPU)

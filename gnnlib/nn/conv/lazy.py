@@ -111,13 +111,17 @@ class LazyPropagation(SumConv):
         *,
         n_id: Tensor | None = None,
         num_targets: int | None = None,
+        normalize: bool | None = None,
     ) -> Tensor:
-        """Propagate x ``[N, C]`` over the graph, or over the part of it that n_id names -> ``[N, C]``."""
+        """Propagate x ``[N, C]`` over the graph, or over the part of it that n_id names -> ``[N, C]``.
+
+        ``normalize`` stands in for the layer's own in this call, for parts whose edges are those of S.
+        """
         x = self._one(x)
         adj = self._graph(edge_index, x, x)
         weight = self._edge_weight(adj, edge_weight, x)
         step = Propagation(adj, weight)
-        if self.normalize:
+        if self.normalize if normalize is None else normalize:
             step = gcn_norm(adj, weight, x, add_self_loops=self.add_self_loops)
         if not self.training:
             return repeat(step, x, self.K, restart=self.alpha)

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
 from gnnlib.data import Loaded
 from gnnlib.loader import NeighborLoader, NeighborSampler
+from gnnlib.models import Part, registry
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.guards import check_input, check_rows
 from gnnlib.train.losses import loss_of, scores_of, targets_of
@@ -59,6 +61,7 @@ class NodeTask(Task):
         self.edge_index = self._structure(data)
         self.edge_weight = None if data.edge_weight is None else data.edge_weight.float().to(device)
         self.y = targets_of(self.kind, data.y).to(device)
+        self.in_parts = registry.takes_parts(config.model)
         self.sampler = None if config.fanout is None else self._sampler(config.fanout)
         self.take(loaded)
 
@@ -78,9 +81,10 @@ class NodeTask(Task):
             yield None
             return
         yield from NeighborLoader(
-            self._graph(),
+            self.sampled,
             list(self.config.fanout or ()),
             self.index["train"].cpu(),
+            subgraph_type="induced" if self.in_parts else "directional",
             neighbor_sampler=self.sampler,
             batch_size=self.config.batch_size or NODES,
             shuffle=True,
@@ -94,10 +98,26 @@ class NodeTask(Task):
         return graph
 
     def _sampler(self, fanout: tuple[int, ...]) -> NeighborSampler:
-        return NeighborSampler(self._graph(), list(fanout))
+        self.sampled = self._graph()
+        if not self.in_parts:
+            return NeighborSampler(self.sampled, list(fanout))
+        if any(k >= 0 for k in fanout):
+            raise ValueError(
+                f"option fanout is {fanout} but {self.config.model} remembers all nodes and takes all "
+                "neighbours; pass -1 for each of its steps"
+            )
+        graph = self.sampled
+        graph.edge_index, graph.edge_weight = gcn_norm(
+            graph.edge_index, graph.edge_weight, self.y.size(0), dtype=self.x.dtype
+        )
+        return NeighborSampler(graph, list(fanout), subgraph_type="induced")
 
     def loss(self, model: nn.Module, batch: Any) -> tuple[Tensor, int]:
         """The loss over the training nodes, or over those that the batch was sampled for."""
+        if batch is not None and self.in_parts:
+            part = Part(batch.n_id, int(batch.batch_size), self.y.size(0))
+            logits = model(batch.x, batch.edge_index, batch.edge_weight, part=part)
+            return loss_of(self.kind, logits, batch.y[: part.targets]), part.targets
         if batch is not None:
             logits = model(batch.x, batch.edge_index, batch.get("edge_weight"))[: batch.batch_size]
             return loss_of(self.kind, logits, batch.y[: batch.batch_size]), int(batch.batch_size)
