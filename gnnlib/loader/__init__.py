@@ -7,6 +7,7 @@ has the same batches for any number of workers; ``seed=`` fixes them from run to
 
 from gnnlib.loader.cluster import ClusterData, ClusterLoader
 from gnnlib.loader.enclosing import EnclosingSubgraphs
+from gnnlib.loader.heart import heart_negatives
 from gnnlib.loader.hgt import HGTLoader, HGTSampler
 from gnnlib.loader.link import LinkNeighborLoader
 from gnnlib.loader.negatives import structured_negatives, uniform_negatives
@@ -29,6 +30,7 @@ __all__ = [
     "GraphSAINTNodeSampler",
     "GraphSAINTRandomWalkSampler",
     "GraphSAINTSampler",
+    "heart_negatives",
     "HGTLoader",
     "HGTSampler",
     "LinkNeighborLoader",

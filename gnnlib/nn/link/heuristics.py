@@ -6,7 +6,6 @@ the entries of its row; on an undirected graph every score is symmetric in the t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from gnnlib.sparse import as_csr, common_neighbors, spmm
 from gnnlib.sparse.convert import Adj
 from gnnlib.sparse.csr import CSR
-from gnnlib.sparse.ops.common_neighbors import sorted_rows
+from gnnlib.sparse.pagerank import pagerank, simple
 
 BLOCK = 64  # start nodes at once; a block holds two arrays [N, BLOCK]
 
@@ -159,16 +158,9 @@ def personalized_pagerank(
     if not (0 < alpha < 1 and 0 < tol < 1):
         raise ValueError(f"personalized_pagerank: alpha is {alpha} and tol {tol}; expected both in (0, 1)")
     csr = pair_graph("personalized_pagerank", adj, pairs)
-    steps = math.ceil(math.log(tol / 2) / math.log1p(-alpha))
-    degree = csr.col_degree.to(dtype)
-    scale, stuck = 1 / degree.clamp(min=1), (degree == 0).to(dtype)
 
     def visits(start: Tensor) -> Tensor:
-        found = start
-        for _ in range(steps):
-            back = alpha + (1 - alpha) * (stuck @ found)
-            found = (1 - alpha) * spmm(csr, found, col_scale=scale) + back * start
-        return found
+        return pagerank(csr, start, alpha, tol)
 
     return _from_starts(visits, csr, torch.cat([pairs, pairs.flip(0)], dim=1), dtype).view(2, -1).sum(0)
 
@@ -185,16 +177,7 @@ def pair_graph(who: str, adj: Adj, pairs: Tensor) -> CSR:
             f"{who}: pairs names nodes {int(pairs.min())} to {int(pairs.max())} but the graph has "
             f"{csr.num_rows} nodes; give it all its nodes, for example with as_csr(edge_index, num_nodes)"
         )
-    return csr.derive("simple", _simple)
-
-
-def _simple(adj: CSR) -> CSR:
-    """The structure without self-loops and duplicates."""
-    found = sorted_rows(adj)
-    indptr, indices = found.arrays
-    kept = found.rows != indices
-    before = torch.cat([indptr.new_zeros(1), kept.cumsum(0).to(indptr.dtype)])
-    return CSR.trusted(before[indptr.long()], indices[kept], adj.num_cols)
+    return simple(csr)
 
 
 def _weighted(csr: CSR, pairs: Tensor, weight: Tensor) -> Tensor:
