@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnnlib.sparse import Paths, as_csr, enumerate_paths, use_backend
+from gnnlib.sparse import CSR, PathQuery, Paths, as_csr, enumerate_paths, use_backend
 from gnnlib.sparse.ops.enumerate_paths import PathKind
 from tests.sparse.graphs import LARGE, MIXED, ZOO, Graph, draw
 
@@ -207,6 +207,32 @@ def test_taking_graphs_out_of_a_batch(kind: PathKind) -> None:
         strict=True,
     ):
         assert torch.equal(a, b)
+
+
+def test_a_query_is_answered_once_and_its_answer_can_be_given() -> None:
+    adj = as_csr(both_ways(nx.cycle_graph(6)), 6)
+    query = PathQuery(3, "simple", distance=True)
+    found = query.of(adj)
+    assert query.of(adj) is found
+    assert [len(nodes) for nodes in found.nodes] == [12, 12, 12]
+    assert [len(nodes) for nodes in PathQuery(2, "simple").of(adj).nodes] == [12, 12]
+    assert PathQuery(3, "simple", max_per_node=1).of(adj).num_paths == 18
+    fresh = CSR(adj.indptr, adj.indices)
+    query.keep(fresh, found)
+    assert query.of(fresh) is found
+
+
+def test_paths_move_to_a_device() -> None:
+    found = enumerate_paths(both_ways(nx.cycle_graph(6)), 3, "simple", distance=True)
+    moved = found.to("meta")
+    assert found.distance is not None
+    assert moved.distance is not None
+    before = found.nodes + found.indptr + found.distance
+    after = moved.nodes + moved.indptr + moved.distance
+    assert [(t.shape, t.dtype) for t in after] == [(t.shape, t.dtype) for t in before]
+    assert {t.device.type for t in after} == {"meta"}
+    plain = enumerate_paths(both_ways(nx.cycle_graph(6)), 3, "simple")
+    assert plain.to("meta").distance is None
 
 
 def test_the_count_is_told_before_memory_is_taken(backend: str) -> None:

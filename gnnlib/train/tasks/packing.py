@@ -131,9 +131,10 @@ class PackedGraphs:
         return GraphBatch(self.x[rows], edge_index, owner, self.y[index], size, edge_attr, labelled, pairs)
 
     def _found(self, query: PathQuery) -> Paths:
-        """The paths of all graphs side by side."""
+        """The paths of all graphs side by side; the compiled search runs on a CPU, wherever they go then."""
         first = torch.repeat_interleave(self.node_start, self.edge_count)
-        return query.of(as_csr(self.edge_index + first, self.x.size(0)))
+        edge_index = (self.edge_index + first).cpu()
+        return query.of(as_csr(edge_index, self.x.size(0))).to(self.x.device)
 
 
 def _starts(count: Tensor) -> Tensor:

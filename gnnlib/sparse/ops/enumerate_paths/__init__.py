@@ -48,6 +48,13 @@ class Paths:
         """Number of paths of any length."""
         return sum(paths.shape[0] for paths in self.nodes)
 
+    def to(self, device: torch.device | str) -> Paths:
+        """The same paths on a device."""
+        nodes, indptr = (tuple(t.to(device) for t in part) for part in (self.nodes, self.indptr))
+        return Paths(
+            nodes, indptr, None if self.distance is None else tuple(t.to(device) for t in self.distance)
+        )
+
     def take(self, start: Tensor, count: Tensor) -> Paths:
         """The paths of some graphs of a batch, whose nodes are numbered anew, one graph after another.
 
