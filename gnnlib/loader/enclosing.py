@@ -34,7 +34,8 @@ class EnclosingSubgraphs(SeededLoader):
         hops: at least 1.
         label: ``"drnl"``, ``"zero-one"``, ``"hop"`` or ``"distance"``, see
             :func:`gnnlib.sparse.enclosing.label_nodes`.
-        seed: fixes the order of the pairs, for any number of workers.
+        most: of more nodes than these at one distance from the nearer end, draw so many; None: keep all.
+        seed: fixes the order of the pairs and what is drawn, for any number of workers.
         kwargs: of torch's ``DataLoader``.
 
     Shapes: pairs ``[2, P]``, y ``[P]``; in a batch of B pairs z ``[n, 1]`` (``[n, 2]`` for ``"distance"``),
@@ -50,6 +51,7 @@ class EnclosingSubgraphs(SeededLoader):
         *,
         hops: int = 1,
         label: Labelling = "drnl",
+        most: int | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -57,20 +59,25 @@ class EnclosingSubgraphs(SeededLoader):
         kwargs.pop("collate_fn", None)
         self.data, self.pairs, self.y = data, pairs.cpu(), y
         self.hops, self.label = hops, cast(Labelling, choose("label", label, LABELLINGS))
+        self.most = most
         if y is not None and y.size(0) != self.pairs.size(1):
             raise ValueError(
                 f"EnclosingSubgraphs: y has {y.size(0)} labels but pairs has {self.pairs.size(1)} columns; "
                 "pass one label a pair"
             )
         self.adj = as_csr(data.edge_index.cpu(), int(data.num_nodes or 0))
-        enclosing_subgraphs(self.adj, self.pairs[:, :1], hops)  # refuses what does not fit, before workers do
+        enclosing_subgraphs(
+            self.adj, self.pairs[:, :1], hops, most=most
+        )  # refuses what does not fit, before workers do
         super().__init__(range(self.pairs.size(1)), collate_fn=self.collate, seed=seed, **kwargs)
 
     def collate(self, index: SeededIndex) -> Batch:
         """The batch of the subgraphs around these pairs."""
         chosen = torch.tensor(list(index), dtype=torch.int64)
         pairs = self.pairs[:, chosen]
-        found = enclosing_subgraphs(self.adj, pairs, self.hops, apart=self.label == "drnl")
+        found = enclosing_subgraphs(
+            self.adj, pairs, self.hops, apart=self.label == "drnl", most=self.most, seed=index.seed
+        )
         batch = Batch(batch=found.batch, ptr=found.ptr)
         for key, value in self.data:
             if key in ("edge_index", "adj_t", "num_nodes", "batch", "ptr", "y"):
@@ -97,6 +104,9 @@ class EnclosingSubgraphs(SeededLoader):
         ]
         ordered = torch.cat(sizes).sort().values
         return int(ordered[math.ceil(quantile * ordered.numel()) - 1])
+
+    def _sizes(self, pairs: Tensor) -> Tensor:
+        return enclosing_subgraphs(self.adj, pairs, self.hops, most=self.most).ptr.diff()
 
     def _warm(self) -> None:
         self.collate(SeededIndex([0], 0))

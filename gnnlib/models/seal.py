@@ -31,6 +31,7 @@ class SEALConfig(ModelConfig):
         num_layers: convolutions of that width; one of width 1 follows, by which nodes are sorted.
         head_channels: width of the hidden layer of the last network.
         hops: radius of the subgraphs, at least 1.
+        most: nodes that are drawn of more at one distance from the nearer end; None: all are kept.
         label: the labelling of nodes, see :func:`gnnlib.sparse.enclosing.label_nodes`.
         labels: how many labels are embedded; larger ones count as the largest.
         sort_k: nodes that are kept of a subgraph, at least 10;
@@ -42,6 +43,7 @@ class SEALConfig(ModelConfig):
     decoder: Decoder = "mlp"
     head_channels: int = 128
     hops: int = 1
+    most: int | None = None
     label: Labelling = "drnl"
     labels: int = 1000
     sort_k: int = 30
@@ -52,6 +54,7 @@ class SEALConfig(ModelConfig):
         self._require("sort_k", self.sort_k >= 10, "10 or more: two convolutions go over the sorted nodes")
         for name in ("hops", "labels", "head_channels"):
             self._require(name, getattr(self, name) >= 1, "1 or more")
+        self._require("most", self.most is None or self.most >= 1, "1 or more, or None")
 
 
 class DGCNN(nn.Module):
@@ -157,7 +160,9 @@ class SEALModel(nn.Module):
 
     def _scores(self, x: Tensor, pairs: Tensor, graph: Adj) -> Tensor:
         c, device = self.config, x.device
-        found = enclosing_subgraphs(as_csr(graph, x.size(0)), pairs, c.hops, apart=c.label == "drnl")
+        seed = int(torch.empty((), dtype=torch.int64).random_()) if self.training and c.most else 0
+        adj = as_csr(graph, x.size(0))
+        found = enclosing_subgraphs(adj, pairs, c.hops, apart=c.label == "drnl", most=c.most, seed=seed)
         label = label_nodes(found, c.label).clamp(max=c.labels - 1).to(device)
         x = torch.cat([self.embedding(label).sum(1), x.index_select(0, found.node.to(device))], dim=1)
         adj = as_csr(found.edge_index.to(device), x.size(0))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnnlib.names import choose
 from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.random import as_seed
 
 __all__ = ["Enclosed", "enclosing_subgraphs", "label_nodes", "Labelling", "LABELLINGS"]
 
@@ -37,7 +38,9 @@ class Enclosed(NamedTuple):
         return torch.arange(self.ptr.numel() - 1).repeat_interleave(self.ptr.diff())
 
 
-def enclosing_subgraphs(adj: CSR, pairs: Tensor, hops: int, *, apart: bool = True) -> Enclosed:
+def enclosing_subgraphs(
+    adj: CSR, pairs: Tensor, hops: int, *, apart: bool = True, most: int | None = None, seed: int = 0
+) -> Enclosed:
     """The nodes within some hops of either end of each pair, and the edges among them.
 
     The pair's own edge is left out, in both directions. Zhang and Chen, Link Prediction Based on Graph Neural
@@ -48,13 +51,16 @@ def enclosing_subgraphs(adj: CSR, pairs: Tensor, hops: int, *, apart: bool = Tru
         pairs: the two ends of each pair; equal ones make one end.
         hops: at least 1.
         apart: measure distances from one end without the other one, as the double-radius labelling does.
+        most: of more nodes than these at one distance from the nearer end, draw so many; None: keep all.
+        seed: of the draws, which follow from it and the pair alone.
 
     Shapes: adj ``[N, N]``, pairs ``[2, P]`` -> :class:`Enclosed`, on the CPU.
     Cost: the edges of all nodes in the subgraphs, three times.
-    Raises: ValueError for hops below 1, an adjacency that is not square, or pairs that are none of its nodes.
+    Raises: ValueError for hops or ``most`` below 1, an adjacency that is not square, or pairs that are none
+        of its nodes.
     """
-    if hops < 1:
-        raise ValueError(f"enclosing_subgraphs: hops={hops}; pass 1 or more")
+    if hops < 1 or (most is not None and most < 1):
+        raise ValueError(f"enclosing_subgraphs: hops={hops}, most={most}; pass 1 or more")
     if adj.num_rows != adj.num_cols:
         raise ValueError(f"enclosing_subgraphs: adj is {list(adj.shape)}; pass a square adjacency")
     if pairs.dim() != 2 or pairs.size(0) != 2:
@@ -67,8 +73,9 @@ def enclosing_subgraphs(adj: CSR, pairs: Tensor, hops: int, *, apart: bool = Tru
             f"{adj.num_rows} nodes"
         )
     first, second = (end.long().cpu().contiguous().numpy() for end in pairs)
-    indptr, indices = (t.cpu().numpy() for t in adj.arrays)
-    found = _native().enclosing(indptr, indices, first, second, hops, apart)
+    indptr, indices = adj.derive("arrays on the CPU", lambda a: [t.cpu().numpy() for t in a.arrays])
+    limit = adj.num_rows if most is None else most
+    found = _native().enclosing(indptr, indices, first, second, hops, apart, limit, as_seed(seed))
     ptr, node, far, source, target, slot = (torch.from_numpy(a) for a in found)
     edge = slot if adj.perm is None else adj.perm.cpu()[slot]
     return Enclosed(ptr, node, far, torch.stack([source, target]), edge)

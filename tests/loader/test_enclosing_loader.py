@@ -63,6 +63,14 @@ def test_a_seed_fixes_the_order_for_any_number_of_workers() -> None:
     assert sorted(first) == list(range(20)) != first
 
 
+def test_subgraphs_of_a_limited_size() -> None:
+    data, pairs = graph(), torch.randint(N, (2, 20))
+    loader = EnclosingSubgraphs(data, pairs, hops=2, most=2, batch_size=20, seed=1)
+    (first,), (second,) = loader, loader  # an epoch draws anew
+    assert int(first.ptr.diff().max()) <= 6
+    assert first.n_id.shape != second.n_id.shape or not torch.equal(first.n_id, second.n_id)
+
+
 def test_the_quantile_of_the_sizes() -> None:
     data, pairs = graph(), torch.randint(N, (2, 50))
     loader = EnclosingSubgraphs(data, pairs, hops=1)

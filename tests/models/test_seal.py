@@ -83,6 +83,16 @@ def test_chunks_of_an_evaluation_do_not_matter() -> None:
         model.decode(x, pairs)
 
 
+def test_drawn_subgraphs_change_in_training_alone() -> None:
+    model, edge_index = built(most=1, dropout=0.0), both_ways()
+    x, pairs = torch.randn(N, F_IN, dtype=torch.float64), torch.randint(N, (2, 9))
+    assert not torch.equal(model(x, edge_index, pairs), model(x, edge_index, pairs))
+    model.eval()
+    assert torch.equal(model(x, edge_index, pairs), model(x, edge_index, pairs))
+    with pytest.raises(ValueError, match="most=0; pass 1 or more, or None"):
+        SEALConfig(most=0)
+
+
 def test_large_labels_count_as_the_largest() -> None:
     model, edge_index = built(labels=2).eval(), both_ways()
     out = model(torch.randn(N, F_IN, dtype=torch.float64), edge_index, edge_index[:, :5])

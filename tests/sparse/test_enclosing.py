@@ -133,7 +133,41 @@ def test_double_radius_labels_number_the_pairs_of_distances() -> None:
     assert seen[1, 1] == 2
 
 
-def test_a_seed_of_nothing_and_bad_arguments() -> None:
+def test_rings_are_cut_to_a_number_of_nodes() -> None:
+    whole, edge_index = graph()
+    adj, pairs = as_csr(edge_index, N), some_pairs(whole)
+    free, cut = (enclosing_subgraphs(adj, pairs, 2, most=most, seed=5) for most in (None, 3))
+    again, other = (enclosing_subgraphs(adj, pairs, 2, most=3, seed=seed) for seed in (5, 6))
+    assert torch.equal(cut.node, again.node)
+    assert not torch.equal(cut.node[: other.node.numel()], other.node[: cut.node.numel()])
+    assert torch.equal(enclosing_subgraphs(adj, pairs, 2, most=N).node, free.node)
+    for p, (u, v) in enumerate(pairs.t().tolist()):
+        nodes, place = part(cut, p)
+        assert len(nodes) == len(set(nodes)) <= len({u, v}) + 6
+        ring = {w for end in (u, v) for w in whole[end]} - {u, v}
+        kept = ring & set(nodes)
+        assert len(kept) == min(3, len(ring))  # what was dropped is not met again a step later
+        assert set(nodes) - kept - {u, v} <= {w for node in kept for w in whole[node]}
+        inside = nx.Graph(whole.subgraph(nodes))
+        inside.remove_edges_from([(u, v)])
+        mine = (cut.edge_index[0] >= place.start) & (cut.edge_index[0] < place.stop)
+        ends = cut.node[cut.edge_index[:, mine]]
+        assert {tuple(e) for e in ends.t().tolist()} == set(nx.DiGraph(inside).edges)
+        expected = from_end(inside, u, v)
+        assert cut.far[0, place].tolist() == [expected.get(node, -1) for node in nodes]
+
+
+def test_every_node_of_a_ring_is_as_likely() -> None:
+    spokes = torch.arange(1, 11)
+    edges = torch.stack([spokes, torch.zeros_like(spokes)])
+    adj = as_csr(torch.cat([edges, edges.flip(0)], dim=1), 12)
+    pair = torch.tensor([[0], [11]])
+    drawn = [enclosing_subgraphs(adj, pair, 1, most=4, seed=s).node[2:] for s in range(1500)]
+    count = torch.cat(drawn).bincount(minlength=11)[1:]
+    assert ((count - 600).abs() < 5 * (1500 * 0.4 * 0.6) ** 0.5).all()
+
+
+def test_no_pairs_and_bad_arguments() -> None:
     adj = as_csr(graph()[1], N)
     none = enclosing_subgraphs(adj, torch.empty(2, 0, dtype=torch.int64), 1)
     assert none.ptr.tolist() == [0]
@@ -141,12 +175,14 @@ def test_a_seed_of_nothing_and_bad_arguments() -> None:
     assert math.prod(none.edge_index.shape) == 0
     pair = torch.tensor([[0], [1]])
     for arguments, message in (
-        ((adj, pair, 0), "hops=0; pass 1 or more"),
+        ((adj, pair, 0), "hops=0, most=None; pass 1 or more"),
         ((adj, pair.t(), 1), r"pairs has shape \[1, 2\]"),
         ((adj, pair + N, 1), f"pairs from {N} to {N + 1} came; the graph has {N} nodes"),
         ((as_csr(pair, (3, 2)), pair, 1), r"adj is \[2, 3\]; pass a square"),
     ):
         with pytest.raises(ValueError, match=message):
             enclosing_subgraphs(*arguments)
+    with pytest.raises(ValueError, match="hops=1, most=0; pass 1 or more"):
+        enclosing_subgraphs(adj, pair, 1, most=0)
     with pytest.raises(ValueError, match="label 'dnrl' is unknown; did you mean 'drnl'"):
         label_nodes(none, "dnrl")  # type: ignore[arg-type]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from gnnlib.sparse.native.random import below, draw, stream
+
 
 @njit(cache=True)
-def enclosing(indptr, indices, first, second, hops, apart):
+def enclosing(indptr, indices, first, second, hops, apart, most, seed):
     """Nodes within ``hops`` of either end of each pair, its ends first, and the edges among them but its own.
 
-    With ``apart`` distances from one end are measured without the other one.
+    With ``apart`` distances from one end are measured without the other one. Of more than ``most`` nodes of a
+    ring so many are drawn, and the others are not met again.
     """
     n = indptr.size - 1
     pairs = first.size
-    stamp = np.full(n, -1, np.int64)  # the pair that a node belongs to, and its place there
+    stamp = np.full(n, -1, np.int64)  # the pair p that a node belongs to, -2 - p where p has dropped it
     place = np.empty(n, np.int64)
     queue = np.empty(n, np.int64)
     ptr = np.zeros(pairs + 1, np.int64)
@@ -42,11 +45,13 @@ def enclosing(indptr, indices, first, second, hops, apart):
                 head += 1
                 for e in range(indptr[i], indptr[i + 1]):
                     j = indices[e]
-                    if stamp[j] != p:
+                    if stamp[j] != p and stamp[j] != -2 - p:
                         if used == node.size:
                             node, far = _doubled(node), _doubled_rows(far)
                         node[used], stamp[j], place[j] = j, p, used
                         used += 1
+            if used - end > most:
+                used = _drawn(node, end, used, most, stream(seed, u * n + v), hop, stamp, place, p)
             hop += 1
         ptr[p + 1] = used
         for a in range(start, used):
@@ -62,6 +67,20 @@ def enclosing(indptr, indices, first, second, hops, apart):
             one, other = (u, v) if side == 0 else (v, u)
             _distances(indptr, indices, one, other, apart, p, stamp, place, queue, start, used, far[side])
     return ptr, node[:used], far[:, :used], source[:edges], target[:edges], slot[:edges]
+
+
+@njit(cache=True)
+def _drawn(node, start, end, most, state, hop, stamp, place, p):
+    """Keep ``most`` of the nodes from start to end, each set of them as likely; the new end."""
+    state = draw(state, hop)
+    for k in range(start, end):
+        if k < start + most:
+            other = k + below(draw(state, k - start), end - k)
+            node[k], node[other] = node[other], node[k]
+            place[node[k]] = k
+        else:
+            stamp[node[k]] = -2 - p
+    return start + most
 
 
 @njit(cache=True)
