@@ -11,9 +11,11 @@ from gnnlib.embed.evaluate import (
 )
 from gnnlib.embed.factor import HOPE, GraRep, NetMF, ProNE, spectral_propagate
 from gnnlib.embed.fisher import FisherInformationEmbedding
-from gnnlib.embed.hyperbolic import HyperbolicMDS, SarkarEmbedding, distortion, poincare_distance
+from gnnlib.embed.hyperbolic import HyperbolicMDS, distortion, poincare_distance
 from gnnlib.embed.line import LINE
+from gnnlib.embed.poincare import PoincareEmbedding
 from gnnlib.embed.projection import FastRP, RandNE
+from gnnlib.embed.sarkar import SarkarEmbedding
 from gnnlib.embed.walk import DeepWalk, Node2Vec, Walklets
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Node2Vec",
     "NodeEmbedding",
     "poincare_distance",
+    "PoincareEmbedding",
     "predict_links",
     "ProNE",
     "RandNE",

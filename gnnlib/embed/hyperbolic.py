@@ -1,10 +1,9 @@
-"""Hyperbolic embeddings: trees by construction with as many bits as they need, points from distances."""
+"""Hyperbolic space: distances in the ball, how well they keep those of a graph, points from distances."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from gnnlib.embed.base import NodeEmbedding
 from gnnlib.embed.graph import as_graph
 from gnnlib.sparse import CSR
 
-__all__ = ["distortion", "HyperbolicMDS", "poincare_distance", "SarkarEmbedding"]
+__all__ = ["distortion", "HyperbolicMDS", "poincare_distance"]
 
 Floats = NDArray[np.float64]
 #: Distance from the origin up to which a ball coordinate keeps a bit in float64.
@@ -43,8 +42,10 @@ def poincare_distance(points: Floats) -> Floats:
 
     Shapes: ``[N, D]`` -> ``[N, N]``.
     """
+    from scipy.spatial.distance import cdist
+
     inside = 1 - (points**2).sum(1)
-    apart = ((points[:, None] - points[None]) ** 2).sum(-1)
+    apart = cdist(points, points, "sqeuclidean")
     with np.errstate(divide="ignore", invalid="ignore"):
         found: Floats = np.arccosh(1 + 2 * apart / (inside[:, None] * inside))
     return found
@@ -87,127 +88,6 @@ def distortion(distances: Floats, wanted: Floats, scale: float = 1.0) -> Mapping
         "map": float(np.mean(precisions)),
         "skipped": float(pairs.sum() - good.sum()),
     }
-
-
-class SarkarEmbedding(NodeEmbedding):
-    r"""The combinatorial construction: a tree in the hyperbolic plane, with as many bits as it takes.
-
-    A node's children stand at even angles around it, at hyperbolic distance tau; distances in the tree are
-    those
-    in the plane over tau, up to a factor that falls to 1 as tau grows. Sala, De Sa, Gu and Ré,
-    Representation Tradeoffs
-    for Hyperbolic Embeddings, ICML 2018, Alg. 1. A graph that is no tree is embedded as its breadth-first
-    tree.
-
-    Args:
-        epsilon: the largest distortion that tau is chosen for, 1 + epsilon, above 0.
-        tau: length of an edge; from epsilon when None.
-        precision_bits: bits of the arithmetic; when None as many as the depth asks for.
-        root: ``"center"``, a node of the smallest depth, or the number of a node.
-
-    Shapes: a connected graph of N nodes -> ``embedding_`` float32 ``[N, 2]`` in the ball (points near its
-    edge round to
-        it: use ``distances_``), ``distances_`` float64 ``[N, N]`` in units of the plane, ``tau_`` and
-        ``bits_``.
-    Cost: O(N) operations for the points and O(N^2) for the distances, on numbers of ``bits_`` bits.
-    Raises: ValueError for a graph that is not connected, or too few bits.
-    """
-
-    distances_: Floats
-    scale_: float
-    tau_: float
-    bits_: int
-
-    def __init__(
-        self,
-        epsilon: float = 0.1,
-        *,
-        tau: float | None = None,
-        precision_bits: int | None = None,
-        root: int | Literal["center"] = "center",
-    ) -> None:
-        self.epsilon = epsilon
-        self.tau = tau
-        self.precision_bits = precision_bits
-        self.root = root
-
-    def _embed(self, graph: CSR) -> Tensor:
-        import mpmath
-
-        hops = hop_distances(graph)
-        if not np.isfinite(hops).all():
-            raise ValueError("SarkarEmbedding: the graph is not connected; embed each component by itself")
-        root = int(hops.max(1).argmin()) if self.root == "center" else int(self.root)
-        parent = _tree(hops, root)
-        children: list[list[int]] = [[] for _ in range(len(hops))]
-        for node, above in enumerate(parent):
-            if node != root:
-                children[above].append(node)
-        most = max(len(c) + (node != root) for node, c in enumerate(children))
-        beta = math.pi / (1.2 * max(most, 2))
-        spread = -2 * math.log(math.tan(beta / 2))
-        self.tau_ = (1 + self.epsilon) / self.epsilon * spread if self.tau is None else float(self.tau)
-        self.scale_ = self.tau_
-        reach = self.tau_ * hops[root].max()
-        # a ball coordinate at distance r is 2 e^-r from the edge, and two of them meet in a distance
-        needed = 64 + int(4 * reach / math.log(2))
-        self.bits_ = needed if self.precision_bits is None else int(self.precision_bits)
-        with mpmath.workprec(self.bits_):
-            points = _place(children, parent, root, self.tau_)
-            self.distances_ = _all_distances(points)
-        ball = np.array([[float(z.real), float(z.imag)] for z in points])
-        return torch.from_numpy(ball)
-
-
-def _tree(hops: Floats, root: int) -> NDArray[np.int64]:
-    """The parent of each node in a breadth-first tree: its first neighbour that is nearer to the root."""
-    depth = hops[root]
-    found: NDArray[np.int64] = ((hops == 1) & (depth[None] == depth[:, None] - 1)).argmax(1)
-    return found
-
-
-def _swap(a: Any, z: Any) -> Any:
-    """The isometry of the disc that takes a to 0 and 0 to a, applied to z; its own inverse."""
-    return (a - z) / (1 - a.conjugate() * z)
-
-
-def _place(children: list[list[int]], parent: NDArray[np.int64], root: int, tau: float) -> list[Any]:
-    import mpmath
-
-    radius = mpmath.tanh(mpmath.mpf(tau) / 2)
-    points: list[Any] = [mpmath.mpc(0)] * len(children)
-    queue = [root]
-    for node in queue:
-        count = len(children[node])
-        if node == root:
-            start, around = mpmath.mpf(0), max(count, 1)
-        else:
-            start, around = mpmath.arg(_swap(points[node], points[int(parent[node])])), count + 1
-        for j, child in enumerate(children[node], 1):
-            at = mpmath.expjpi(start / mpmath.pi + mpmath.mpf(2 * j) / around) * radius
-            points[child] = at if node == root else _swap(points[node], at)
-            if abs(points[child]) >= 1:
-                raise ValueError(
-                    f"SarkarEmbedding: {mpmath.mp.prec} bits do not keep a deep node apart from the edge "
-                    f"of the "
-                    "disc; raise precision_bits, or leave it out for as many as are needed"
-                )
-        queue += children[node]
-    return points
-
-
-def _all_distances(points: list[Any]) -> Floats:
-    import mpmath
-
-    n = len(points)
-    found = np.zeros((n, n))
-    inside = [1 - abs(z) ** 2 for z in points]
-    for i in range(n):
-        for j in range(i):
-            x = 2 * abs(points[i] - points[j]) ** 2 / (inside[i] * inside[j])
-            # arcosh(1 + x) without cancellation for small x
-            found[i, j] = found[j, i] = float(2 * mpmath.asinh(mpmath.sqrt(x / 2)))
-    return found
 
 
 class HyperbolicMDS(NodeEmbedding):

@@ -8,9 +8,11 @@ from typing import Any
 from gnnlib.embed.base import NodeEmbedding
 from gnnlib.embed.factor import HOPE, GraRep, NetMF, ProNE
 from gnnlib.embed.fisher import FisherInformationEmbedding
-from gnnlib.embed.hyperbolic import HyperbolicMDS, SarkarEmbedding
+from gnnlib.embed.hyperbolic import HyperbolicMDS
 from gnnlib.embed.line import LINE
+from gnnlib.embed.poincare import PoincareEmbedding
 from gnnlib.embed.projection import FastRP, RandNE
+from gnnlib.embed.sarkar import SarkarEmbedding
 from gnnlib.embed.walk import DeepWalk, Node2Vec, Walklets
 from gnnlib.names import choose
 
@@ -26,6 +28,7 @@ METHODS: Mapping[str, type[NodeEmbedding]] = {
     "line": LINE,
     "netmf": NetMF,
     "node2vec": Node2Vec,
+    "poincare": PoincareEmbedding,
     "prone": ProNE,
     "randne": RandNE,
     "sarkar": SarkarEmbedding,

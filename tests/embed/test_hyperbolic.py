@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gnnlib.embed import HyperbolicMDS, SarkarEmbedding, distortion, poincare_distance
-from gnnlib.embed.hyperbolic import _swap, hop_distances
+from gnnlib.embed.hyperbolic import hop_distances
+from gnnlib.embed.sarkar import _swap, directions, smallest_angle
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_epsilon_bounds_the_distortion() -> None:
     tree = networkx.random_labeled_tree(60, seed=1)
     for epsilon in (1.0, 0.1):
         method = SarkarEmbedding(epsilon).fit(tree)
-        found = distortion(method.distances_, hop_distances(tree), method.tau_)
+        found = distortion(method.distances_, hop_distances(tree), method.scale_)
         assert found["worst"] <= 1 + epsilon
         assert found["map"] == 1
     assert method.bits_ > 53  # a float64 could not hold it
@@ -44,14 +45,13 @@ def test_epsilon_bounds_the_distortion() -> None:
         SarkarEmbedding(0.1, precision_bits=53).fit(tree)
 
 
-def test_the_swap_is_an_isometry_and_its_own_inverse() -> None:
-    rng = np.random.default_rng(0)
-    z = 0.9 * rng.uniform(-0.7, 0.7, 20) + 0.9j * rng.uniform(-0.7, 0.7, 20)
-    moved = _swap(z[0], z)
-    assert np.allclose(_swap(z[0], moved), z)
-    pairs = [np.stack([p.real, p.imag], 1) for p in (z, moved)]
-    assert np.allclose(poincare_distance(pairs[0]), poincare_distance(pairs[1]))
-    assert abs(moved[0]) < 1e-15
+@pytest.mark.parametrize("dim", [2, 3, 7])
+def test_the_swap_is_an_isometry_and_its_own_inverse(dim: int) -> None:
+    z = 0.9 * np.random.default_rng(0).uniform(-1, 1, (20, dim)) / dim**0.5
+    moved = np.array([np.zeros(dim), *(_swap(z[0], x) for x in z[1:])])
+    assert np.allclose(_swap(z[0], z[0] * (1 - 1e-12)), 0, atol=1e-10)
+    assert np.allclose([_swap(z[0], x) for x in moved], z)
+    assert np.allclose(poincare_distance(z), poincare_distance(moved))
 
 
 @pytest.mark.parametrize("dim", [2, 3, 10])
@@ -79,3 +79,53 @@ def test_bad_input_is_told() -> None:
         SarkarEmbedding().fit(networkx.Graph([(0, 1), (2, 3)]))
     with pytest.raises(ValueError, match="the largest scaled distance is 40; beyond 18"):
         HyperbolicMDS(2).fit(networkx.path_graph(41))
+
+
+@pytest.mark.parametrize("dim", [3, 5, 10])
+def test_trees_in_more_dimensions(dim: int) -> None:
+    tree = networkx.balanced_tree(3, 3)
+    method = SarkarEmbedding(0.5, dim=dim).fit(tree)
+    assert method.embedding_.shape == (40, dim)
+    found = distortion(method.distances_, hop_distances(tree), method.scale_)
+    assert found["worst"] <= 1.5
+    assert found["map"] == 1
+    for a, b in tree.edges:
+        assert method.distances_[a, b] == pytest.approx(method.scale_, rel=1e-12)
+    plane = SarkarEmbedding(0.5).fit(tree)
+    assert method.scale_ < plane.scale_  # neighbours are wider apart
+    assert method.bits_ < plane.bits_
+    shallow = SarkarEmbedding(dim=dim, tau=1.0).fit(tree)
+    exact = shallow.direction_ * np.tanh(shallow.radius_ / 2)[:, None]
+    assert np.allclose(poincare_distance(exact), shallow.distances_, atol=1e-9)
+
+
+@pytest.mark.parametrize(("count", "dim"), [(2, 3), (3, 3), (4, 7), (8, 8), (5, 6), (60, 3), (200, 10)])
+def test_directions_are_well_apart(count: int, dim: int) -> None:
+    found = directions(count, dim)
+    assert found.shape == (count, dim)
+    assert np.allclose(np.linalg.norm(found, axis=1), 1)
+    assert np.allclose((found @ found.T).max(1), 1)  # none is nearer to another than to itself
+    apart = found @ found.T - 2 * np.eye(count)
+    angle = np.arccos(np.clip(apart.max(), -1, 1))
+    assert smallest_angle(count, dim) == pytest.approx(angle)
+    if count > dim:  # caps of half the angle would fill the sphere; random points come far closer
+        drawn = np.random.default_rng(0).normal(size=(count, dim))
+        drawn /= np.linalg.norm(drawn, axis=1, keepdims=True)
+        assert angle > 1.5 * np.arccos((drawn @ drawn.T - 2 * np.eye(count)).max())
+    elif (dim + 1) & dim == 0:  # the whole length of a simplex code: words differ in 2^(z - 1) places
+        length = 2 ** (count - 1).bit_length() - 1
+        if dim % length == 0:
+            assert (
+                angle >= np.arccos(1 - 2 * (length + 1) / 2 / length) - 1e-6
+            )  # of an arc cosine near a half turn
+
+
+def test_neighbours_of_a_star_keep_the_angles_of_the_code() -> None:
+    star = networkx.star_graph(7)
+    method = SarkarEmbedding(dim=7, tau=3.0, root=0).fit(star)
+    leaves = method.direction_[1:]
+    assert np.allclose(leaves @ leaves.T - np.eye(7), -1 / 7 * (1 - np.eye(7)), atol=1e-9)
+    inner = SarkarEmbedding(dim=7, tau=3.0, root=1).fit(star)  # the same, seen from a leaf
+    assert np.allclose(inner.distances_[1:, 1:], method.distances_[1:, 1:], atol=1e-9)
+    assert method.radius_[0] == 0
+    assert np.allclose(method.radius_[1:], 3.0)
