@@ -11,6 +11,7 @@ from gnnlib.embed.evaluate import (
 )
 from gnnlib.embed.factor import HOPE, GraRep, NetMF, ProNE, spectral_propagate
 from gnnlib.embed.fisher import FisherInformationEmbedding
+from gnnlib.embed.fisher_net import FIEConv, FIENet, SupervisedFIE
 from gnnlib.embed.hyperbolic import HyperbolicMDS, distortion, poincare_distance
 from gnnlib.embed.line import LINE
 from gnnlib.embed.poincare import PoincareEmbedding
@@ -25,6 +26,8 @@ __all__ = [
     "distortion",
     "edge_features",
     "FastRP",
+    "FIEConv",
+    "FIENet",
     "FisherInformationEmbedding",
     "GraRep",
     "HOPE",
@@ -42,5 +45,6 @@ __all__ = [
     "SarkarEmbedding",
     "spectral_propagate",
     "split_links",
+    "SupervisedFIE",
     "Walklets",
 ]

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import normalize
 
 from gnnlib.embed.base import NodeEmbedding
@@ -42,33 +43,70 @@ def spherical_kmeans(x: Tensor, count: int, generator: torch.Generator, steps: i
     return centres
 
 
+class _InverseRoot(torch.autograd.Function):
+    r"""V diag(1 / e) V^T of a kernel matrix K = V diag(lambda) V^T, with e = sqrt(lambda) + shift.
+
+    .. math:: dK = - V \big[ F \circ (V^\top G V) \big] V^\top, \qquad
+        F_{ij} = \frac{1}{(\sqrt{\lambda_i} + \sqrt{\lambda_j})\, e_i e_j}
+
+    Autograd would divide by differences of eigenvalues, which repeat where anchors do. The sum of roots is
+    not
+    let under the shift: there the formula has no bound, and neither has the function's slope.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gram: Tensor) -> Tensor:
+        values, vectors = torch.linalg.eigh(gram)
+        root = values.clamp(min=0).sqrt()
+        ctx.save_for_backward(root, vectors)
+        found: Tensor = vectors / (root + SHIFT) @ vectors.t()
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        root, vectors = ctx.saved_tensors
+        e = root + SHIFT
+        factor = 1 / ((root[:, None] + root).clamp(min=SHIFT) * e[:, None] * e)
+        found: Tensor = -vectors @ (factor * (vectors.t() @ grad @ vectors)) @ vectors.t()
+        return found
+
+
+def inverse_root(gram: Tensor) -> Tensor:
+    """K^(-1/2) of a symmetric positive matrix ``[q, q]``, its eigenvalues' roots shifted by ``SHIFT``."""
+    found: Tensor = _InverseRoot.apply(gram)  # type: ignore[no-untyped-call]
+    return found
+
+
 def nystroem(x: Tensor, anchors: Tensor, sigma: float) -> Tensor:
     r"""The map of the kernel |x| |y| exp((cos(x, y) - 1) / sigma^2) on anchors of length 1.
 
     Shapes: x ``[N, D]``, anchors ``[q, D]`` -> ``[N, q]``.
     """
-    gram = ((anchors @ anchors.t() - 1) / sigma**2).exp()
-    values, vectors = torch.linalg.eigh(gram)
-    root = vectors / (values.clamp(min=0).sqrt() + SHIFT) @ vectors.t()
+    root = inverse_root(((anchors @ anchors.t() - 1) / sigma**2).exp())
     length = x.norm(dim=1, keepdim=True)
     found: Tensor = length * ((normalize(x, dim=1) @ anchors.t() - 1) / sigma**2).exp() @ root
     return found
 
 
-def fisher_step(adj: CSR, x: Tensor, means: Tensor, norm: Literal["softmax", "sum"]) -> Tensor:
+def fisher_step(
+    adj: CSR, x: Tensor, means: Tensor, norm: Literal["softmax", "sum"], bias: Tensor | None = None
+) -> Tensor:
     r"""One EM step of each neighbourhood from a shared mixture, as displacements of its means.
 
-    .. math:: \gamma_{uj} = \operatorname{softmax}_j(\hat x_u \cdot \mu_j / d), \qquad
+    .. math:: \gamma_{uj} = \operatorname{softmax}_j((\hat x_u \cdot \mu_j + b_j) / d), \qquad
         \phi(v)_j = \sum_u \frac{a_{uj}}{\sum_{u'} a_{u'j}} x_u - \mu_j
 
     over the sources u of v, with a = gamma (``"sum"``, EM) or exp(gamma) (``"softmax"``, the authors'
     code). The weights
     belong to sources, so two sums over the graph are all; no edge array.
 
-    Shapes: x ``[N, d]``, means ``[p, d]`` -> ``[N, p d]``; a node without neighbours gets 0.
+    Shapes: x ``[N, d]``, means ``[p, d]``, bias ``[p]`` or none -> ``[N, p d]``; a node without neighbours
+        gets 0.
     """
     n, p = x.shape[0], means.shape[0]
-    gamma = (normalize(x, dim=1) @ means.t() / x.shape[1]).softmax(1)
+    near = normalize(x, dim=1) @ means.t()
+    gamma = ((near if bias is None else near + bias) / x.shape[1]).softmax(1)
     a = gamma.exp() if norm == "softmax" else gamma
     mass = spmm(adj, a)
     total = spmm(adj, (a[:, :, None] * x[:, None]).reshape(n, -1)).view(n, p, -1)
