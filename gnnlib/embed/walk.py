@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +20,48 @@ __all__ = ["DeepWalk", "Node2Vec", "Walklets"]
 KEPT = 1 << 28
 
 
-class Node2Vec(NodeEmbedding):
+@dataclass(eq=False, repr=False)
+class _OverWalks(NodeEmbedding):
+    """Skip-gram over random walks: the parameters that all of these methods have, each with its own defaults.
+
+    The constructors are made from the fields, and scikit-learn reads its parameters from the constructors.
+    """
+
+    dim: int = 128
+    _: KW_ONLY
+    num_walks: int = 80
+    walk_length: int = 40
+    window: int = 10
+    negative: int = 5
+    epochs: int = 1
+    lr: float = 0.025
+    device: str = "cpu"
+    seed: int = 0
+
+    def _bias(self) -> tuple[float, float, Adjacency]:
+        """p, q and what adjacent means, see :func:`gnnlib.sparse.random_walk`."""
+        return 1.0, 1.0, "out"
+
+    def _embed(self, graph: CSR) -> Tensor:
+        self._at_least(dim=1, num_walks=1, walk_length=2, window=1, negative=1, epochs=1)
+        return self._train(_Corpus(self, graph), 0)
+
+    def _train(self, corpus: _Corpus, offset: int) -> Tensor:
+        total = self.epochs * corpus.size
+        trainer = Sgns(
+            corpus.num_nodes, self.dim, self.negative, self.lr, total, self.seed * 4 + 2, corpus.count
+        )
+        for epoch in range(self.epochs):
+            for number, walks in corpus.rounds():
+                for start, part in parts(walks):
+                    first = (epoch * self.num_walks + number) * corpus.num_nodes + start
+                    trainer.step(*walk_windows(part, self.window, self.seed * 4 + 1, first, offset))
+                self._tell("training", epoch * self.num_walks + number + 1, self.epochs * self.num_walks)
+        return trainer.vectors
+
+
+@dataclass(eq=False, repr=False)
+class Node2Vec(_OverWalks):
     r"""node2vec: skip-gram over second-order random walks.
 
     .. math:: \max \sum_{(u, v)} \log \sigma(w_u \cdot c_v) + K\, E_{n \sim P} \log \sigma(- w_u \cdot c_n)
@@ -54,89 +96,28 @@ class Node2Vec(NodeEmbedding):
     Raises: ValueError for a parameter out of range or a negative weight.
     """
 
-    def __init__(
-        self,
-        dim: int = 128,
-        p: float = 1.0,
-        q: float = 1.0,
-        *,
-        num_walks: int = 10,
-        walk_length: int = 80,
-        window: int = 10,
-        negative: int = 5,
-        epochs: int = 1,
-        lr: float = 0.025,
-        adjacency: Adjacency = "out",
-        device: str = "cpu",
-        seed: int = 0,
-    ) -> None:
-        self.dim = dim
-        self.p = p
-        self.q = q
-        self.num_walks = num_walks
-        self.walk_length = walk_length
-        self.window = window
-        self.negative = negative
-        self.epochs = epochs
-        self.lr = lr
-        self.adjacency = adjacency
-        self.device = device
-        self.seed = seed
+    p: float = 1.0
+    q: float = 1.0
+    _: KW_ONLY
+    num_walks: int = 10
+    walk_length: int = 80
+    adjacency: Adjacency = "out"
 
-    def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1, num_walks=1, walk_length=2, window=1, negative=1, epochs=1)
-        return self._train(_Corpus(self, graph), 0)
-
-    def _train(self, corpus: _Corpus, offset: int) -> Tensor:
-        total = self.epochs * corpus.size
-        trainer = Sgns(
-            corpus.num_nodes, self.dim, self.negative, self.lr, total, self.seed * 4 + 2, corpus.count
-        )
-        for epoch in range(self.epochs):
-            for number, walks in corpus.rounds():
-                for start, part in parts(walks):
-                    first = (epoch * self.num_walks + number) * corpus.num_nodes + start
-                    trainer.step(*walk_windows(part, self.window, self.seed * 4 + 1, first, offset))
-                self._tell("training", epoch * self.num_walks + number + 1, self.epochs * self.num_walks)
-        return trainer.vectors
+    def _bias(self) -> tuple[float, float, Adjacency]:
+        return self.p, self.q, self.adjacency
 
 
-class DeepWalk(Node2Vec):
+class DeepWalk(_OverWalks):
     """DeepWalk: skip-gram over uniform (or weighted) random walks.
 
-    Node2Vec with p = q = 1, trained by negative sampling where the paper has a hierarchical softmax. Perozzi,
-    Al-Rfou and Skiena, DeepWalk, KDD 2014, Alg. 1 and 2. Arguments and results are those of
-    :class:`Node2Vec`;
-    the defaults 80 walks of 40 nodes are the authors' for BlogCatalog.
+    Node2Vec's walk with p = q = 1, trained by negative sampling where the paper has a hierarchical softmax.
+    Perozzi, Al-Rfou and Skiena, DeepWalk, KDD 2014, Alg. 1 and 2. Arguments and results are those of
+    :class:`Node2Vec`; the defaults 80 walks of 40 nodes are the authors' for BlogCatalog.
     """
 
-    def __init__(
-        self,
-        dim: int = 128,
-        *,
-        num_walks: int = 80,
-        walk_length: int = 40,
-        window: int = 10,
-        negative: int = 5,
-        epochs: int = 1,
-        lr: float = 0.025,
-        device: str = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            dim,
-            num_walks=num_walks,
-            walk_length=walk_length,
-            window=window,
-            negative=negative,
-            epochs=epochs,
-            lr=lr,
-            device=device,
-            seed=seed,
-        )
 
-
-class Walklets(DeepWalk):
+@dataclass(eq=False, repr=False)
+class Walklets(_OverWalks):
     """Walklets: one skip-gram model for each distance on a walk, side by side.
 
     Model k sees only the pairs of nodes that are exactly k steps apart. Perozzi, Kulkarni, Chen and Skiena,
@@ -147,30 +128,8 @@ class Walklets(DeepWalk):
     Raises: ValueError when ``window`` does not divide ``dim``.
     """
 
-    def __init__(
-        self,
-        dim: int = 128,
-        *,
-        num_walks: int = 80,
-        walk_length: int = 40,
-        window: int = 4,
-        negative: int = 5,
-        epochs: int = 1,
-        lr: float = 0.025,
-        device: str = "cpu",
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            dim,
-            num_walks=num_walks,
-            walk_length=walk_length,
-            window=window,
-            negative=negative,
-            epochs=epochs,
-            lr=lr,
-            device=device,
-            seed=seed,
-        )
+    _: KW_ONLY
+    window: int = 4
 
     def _embed(self, graph: CSR) -> Tensor:
         self._at_least(dim=1, num_walks=1, walk_length=2, window=1, negative=1, epochs=1)
@@ -190,7 +149,7 @@ class Walklets(DeepWalk):
 class _Corpus:
     """The walks of an estimator: a round starts once from every node, in an order of its own."""
 
-    def __init__(self, method: Node2Vec, graph: CSR) -> None:
+    def __init__(self, method: _OverWalks, graph: CSR) -> None:
         self.method, self.graph, self.num_nodes = method, graph, graph.num_rows
         self.count = torch.zeros(self.num_nodes, dtype=torch.int64, device=graph.device)
         self.kept: list[Tensor] | None = None
@@ -211,13 +170,14 @@ class _Corpus:
         draw = torch.Generator().manual_seed((method.seed * 4 + 3 + number * 0x9E3779B9) & (2**63 - 1))
         start = torch.randperm(self.num_nodes, generator=draw).to(self.graph.device)
         method._tell("walking", number + 1, method.num_walks)
+        p, q, adjacency = method._bias()
         return random_walk(
             self.graph,
             start,
             method.walk_length,
-            p=method.p,
-            q=method.q,
-            adjacency=method.adjacency,
+            p=p,
+            q=q,
+            adjacency=adjacency,
             seed=method.seed * 4,
             first=number * self.num_nodes,
         )
