@@ -265,12 +265,12 @@ def fast_rp(graph: Graph, *, dim: int, checked_at: float = 0.02) -> Problem:
     made = {"ours": ours, "scipy": scipy}
 
     def verify(name: str) -> str | None:
-        from gnnlib.embed.projection import very_sparse
+        from gnnlib.sparse.ops.sparse_projection import sparse_projection
 
         got = made[name](sample)()
         if name != "ours":  # its projection is another one
             return None if np.isfinite(got).all() else "it holds numbers that are not finite"
-        r = very_sparse(sample.num_nodes, dim, _SPARSITY, 0, torch.device("cpu")).double().numpy()
+        r = sparse_projection(torch.ones(sample.num_nodes), dim, _SPARSITY, 0).double().numpy()
         off = float(np.abs(got - fastrp_formula(sample, r)).max())
         return None if off < 1e-3 else f"an entry is off by {off:.2g}, columns having a deviation of 1"
 

@@ -10,26 +10,9 @@ from torch import Tensor
 from gnnlib.embed.base import NodeEmbedding
 from gnnlib.embed.graph import out_degree, out_weight
 from gnnlib.sparse import CSR, random, spmm
+from gnnlib.sparse.ops.sparse_projection import sparse_projection
 
 __all__ = ["FastRP", "RandNE"]
-
-#: Rows of the projection that are drawn at a time.
-_ROWS = 1 << 13
-
-
-def very_sparse(num_nodes: int, dim: int, s: float, seed: int, device: torch.device) -> Tensor:
-    """Entries +-sqrt(s) with probability 1 / (2 s) each, else 0, from a hash of seed, node and column.
-
-    Shapes: -> float32 ``[num_nodes, dim]``.
-    """
-    found = torch.empty(num_nodes, dim, device=device)
-    edge = round((1 << 24) / (2 * s))
-    for lo in range(0, num_nodes, _ROWS):
-        hi = min(lo + _ROWS, num_nodes)
-        streams = random.stream(random.as_seed(seed), torch.arange(lo, hi, device=device))
-        bits = random.low24(random.draw(streams[:, None], torch.arange(dim, device=device)))
-        found[lo:hi] = s**0.5 * ((bits < edge).float() - ((bits >= edge) & (bits < 2 * edge)).float())
-    return found
 
 
 class FastRP(NodeEmbedding):
@@ -97,22 +80,25 @@ class FastRP(NodeEmbedding):
         scale = torch.where(positive, (degree / degree.sum().clamp(min=1e-300)) ** self.beta, 0.0)
         inverse = torch.where(positive, 1 / degree, 0.0).float()
         weight = None if graph.value is None else graph.value.float()
-        term = very_sparse(graph.num_rows, self.dim, self.sparsity, self.seed, graph.device)
-        term *= scale.float()[:, None]
-        result = self.self_weight * self._norm(term) if self.self_weight else torch.zeros_like(term)
+        term = sparse_projection(scale, self.dim, self.sparsity, self.seed)
+        result = torch.zeros_like(term)
+        self._add(result, term, self.self_weight)
         for k, alpha in enumerate(self.weights):
             term = spmm(out, term, weight, row_scale=inverse)
-            if alpha:
-                result.add_(self._norm(term), alpha=alpha)
+            self._add(result, term, alpha)
             self._tell("propagating", k + 1, len(self.weights))
         if self.standardize:
-            result -= result.mean(0)
-            deviation = result.std(0, correction=0)
-            result /= torch.where(deviation > 0, deviation, 1.0)
+            variance, mean = torch.var_mean(result, 0, correction=0)
+            result.sub_(mean).mul_(torch.where(variance > 0, variance.rsqrt(), 1.0))
         return result
 
-    def _norm(self, term: Tensor) -> Tensor:
-        return torch.nn.functional.normalize(term, dim=1) if self.normalize else term
+    def _add(self, result: Tensor, term: Tensor, alpha: float) -> None:
+        """Add alpha times a term, its rows scaled to length 1 where that is asked for."""
+        if alpha and self.normalize:
+            length = torch.linalg.vector_norm(term, dim=1, keepdim=True)
+            result.addcmul_(term, alpha / length.clamp(min=1e-12))
+        elif alpha:
+            result.add_(term, alpha=alpha)
 
 
 class RandNE(NodeEmbedding):

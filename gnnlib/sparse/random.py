@@ -49,9 +49,14 @@ def low24(bits: Tensor) -> Tensor:
     return bits & 0xFFFFFF
 
 
+def high24(bits: Tensor) -> Tensor:
+    """An integer in [0, 2^24) from the high bits."""
+    return shift(bits, 40)
+
+
 def as_seed(seed: int) -> int:
     """Any Python integer as one that fits in 63 bits."""
     return int(seed) & ((1 << 63) - 1)
 
 
-__all__ = ["as_seed", "below", "draw", "GOLDEN", "low24", "mix", "shift", "stream", "unit"]
+__all__ = ["as_seed", "below", "draw", "GOLDEN", "high24", "low24", "mix", "shift", "stream", "unit"]

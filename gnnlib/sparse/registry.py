@@ -61,6 +61,7 @@ OPS: dict[str, str] = {
     "segment_reduce": "segment_reduce",
     "segment_softmax": "segment_softmax",
     "skipgram": "skipgram",
+    "sparse_projection": "sparse_projection",
     "spgemm_pattern": "spgemm",
     "spgemm_sampled": "spgemm",
     "spgemm_values": "spgemm",

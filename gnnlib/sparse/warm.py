@@ -41,6 +41,7 @@ from gnnlib.sparse.ops.enumerate_paths import PathKind
 from gnnlib.sparse.ops.multi_reduce import Moment
 from gnnlib.sparse.ops.sddmm import EdgeOp
 from gnnlib.sparse.ops.skipgram import UNIT, skipgram, walk_windows
+from gnnlib.sparse.ops.sparse_projection import sparse_projection
 from gnnlib.sparse.ops.spmm import Reduce
 
 #: Shorter types are summed in float32, by its kernels.
@@ -161,6 +162,7 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     for w in (None, torch.rand(_EDGES, generator=draw)):
         yield "random_walk", partial(random_walk, adj, torch.arange(_NODES), 4, p=0.5, weight=w)
     yield "skipgram", partial(_train, adj, draw)
+    yield "sparse_projection", partial(sparse_projection, torch.ones(_NODES), 64, 3.0, 0)
     yield "edge_matching", lambda: edge_matching(edge_index, scale.repeat(3), _NODES)
     yield "independent_set", lambda: independent_set(adj, scale, 2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import networkx
@@ -15,7 +16,8 @@ from torch_geometric.data import Data
 from gnnlib import as_csr
 from gnnlib.embed import HOPE, LINE, DeepWalk, FastRP, GraRep, NetMF, Node2Vec, ProNE, RandNE, Walklets
 from gnnlib.embed.factor import spectral_propagate
-from gnnlib.embed.projection import very_sparse
+from gnnlib.sparse import use_backend
+from gnnlib.sparse.ops.sparse_projection import sparse_projection
 
 KARATE = networkx.karate_club_graph()
 SMALL: dict[str, Any] = {
@@ -30,6 +32,21 @@ SMALL: dict[str, Any] = {
     "hope": HOPE(8),
     "prone": ProNE(8),
 }
+
+
+def test_constructors_say_all_parameters() -> None:
+    """They are made of fields; scikit-learn reads them."""
+    shared = {"dim", "num_walks", "walk_length", "window", "negative", "epochs", "lr", "device", "seed"}
+    assert set(DeepWalk().get_params()) == set(Walklets().get_params()) == shared
+    assert set(Node2Vec().get_params()) == shared | {"p", "q", "adjacency"}
+    assert list(inspect.signature(Node2Vec).parameters)[:3] == ["dim", "p", "q"]
+    assert Node2Vec(32, 0.5, 2.0).get_params() | {"num_walks": 10} == Node2Vec(32, q=2.0, p=0.5).get_params()
+    assert (DeepWalk().num_walks, Node2Vec().num_walks, Walklets().window) == (80, 10, 4)
+    assert repr(DeepWalk(16)) == "DeepWalk(dim=16)"
+    with pytest.raises(TypeError):
+        DeepWalk(16, 80)  # type: ignore[call-arg, misc]
+    with pytest.raises(TypeError):
+        DeepWalk(p=2.0)  # type: ignore[call-arg]
 
 
 def edges(graph: networkx.Graph, num_nodes: int) -> torch.Tensor:
@@ -125,8 +142,8 @@ def test_fastrp_equals_its_formula(weighted: bool, normalize: bool) -> None:
     graph = Data(edge_index=index, edge_weight=weight, num_nodes=34)
     method = FastRP(24, (0.0, 1.0, 2.5), beta=-0.4, normalize=normalize, standardize=False, seed=3)
     degree = a.sum(1)
-    term = (degree / degree.sum())[:, None] ** -0.4 * very_sparse(
-        34, 24, 3.0, 3, torch.device("cpu")
+    term = (degree / degree.sum())[:, None] ** -0.4 * sparse_projection(
+        torch.ones(34), 24, 3.0, 3
     ).double().numpy()
     wanted = 0
     for alpha in (0.0, 1.0, 2.5):
@@ -136,11 +153,16 @@ def test_fastrp_equals_its_formula(weighted: bool, normalize: bool) -> None:
 
 
 def test_the_projection_has_its_moments() -> None:
-    r = very_sparse(9000, 64, 3.0, 0, torch.device("cpu"))
+    r = sparse_projection(torch.ones(9000), 64, 3.0, 0)
     assert abs(float(r.mean())) < 0.01
     assert abs(float(r.var()) - 1) < 0.01
     assert abs(float((r == 0).float().mean()) - 2 / 3) < 0.005
-    assert torch.equal(r[:50], very_sparse(50, 64, 3.0, 0, torch.device("cpu")))
+    assert abs(float((r[:, ::2] * r[:, 1::2]).mean())) < 0.01  # two columns share a word
+    assert torch.equal(r[:50, :63], sparse_projection(torch.ones(50), 63, 3.0, 0))
+    scale = torch.rand(50)
+    with use_backend("reference"):
+        assert torch.equal(sparse_projection(scale, 63, 3.0, 0), scale[:, None] * r[:50, :63])
+    assert not torch.equal(r, sparse_projection(torch.ones(9000), 64, 3.0, 1))
 
 
 def test_netmf_equals_its_symmetric_form() -> None:

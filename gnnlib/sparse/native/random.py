@@ -11,7 +11,7 @@ from numba import njit
 
 from gnnlib.sparse.native.counter import draw
 
-_31, _33 = np.uint64(31), np.uint64(33)
+_31, _33, _40 = np.uint64(31), np.uint64(33), np.uint64(40)
 _LOW32, _LOW24 = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFF)
 
 
@@ -39,4 +39,10 @@ def low24(bits):
     return np.int64(bits & _LOW24)
 
 
-__all__ = ["below", "draw", "low24", "stream", "unit"]
+@njit(inline="always")
+def high24(bits):
+    """An integer in [0, 2^24) from the high bits."""
+    return np.int64(bits >> _40)
+
+
+__all__ = ["below", "draw", "high24", "low24", "stream", "unit"]
