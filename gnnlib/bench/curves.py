@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gnnlib.bench.growth import WORK
+from gnnlib.bench.growth import WIDTHLESS, WORK
 from gnnlib.bench.results import Setting
 from gnnlib.bench.runner import Plan, ask, setting_of
 from gnnlib.bench.worker import Request
@@ -50,7 +50,9 @@ class Point:
     @property
     def arrays(self) -> float | None:
         """The peak in arrays of N x F float32. One of E x F would count 14."""
-        return None if self.peak is None else self.peak / (4 * self.num_nodes * self.features)
+        if self.peak is None or self.work in WIDTHLESS:
+            return None
+        return self.peak / (4 * self.num_nodes * self.features)
 
 
 def slope(x: list[float], y: list[float]) -> float | None:
@@ -119,9 +121,11 @@ class Growth:
         return {"setting": setting, "curves": curves, "failures": self.failures}
 
 
-def _grid(quick: bool) -> dict[Axis, list[tuple[int, int]]]:
-    """``(edges, features)`` of the points along each axis."""
+def _grid(quick: bool, widthless: bool) -> dict[Axis, list[tuple[int, int]]]:
+    """``(edges, features)`` of the points along each axis that the work has."""
     edges, features, size = (QUICK_EDGES, QUICK_FEATURES, QUICK_SIZE) if quick else (EDGES, FEATURES, SIZE)
+    if widthless:
+        return {"edges": [(e, 1) for e in edges]}
     return {"edges": [(e, WIDTH) for e in edges], "features": [(size, f) for f in features]}
 
 
@@ -136,7 +140,7 @@ def run(plan: Plan, *, progress: Callable[[str], None] = lambda text: None) -> G
     seen: dict[tuple[str, int, int], Point] = {}
     curves, failures = [], []
     for work, (title, _) in WORK.items():
-        for axis, places in _grid(plan.quick).items():
+        for axis, places in _grid(plan.quick, work in WIDTHLESS).items():
             points = []
             for edges, features in places:
                 key = (work, edges, features)

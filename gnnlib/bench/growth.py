@@ -12,8 +12,10 @@ from typing import Any
 import torch
 
 from gnnlib.bench import memory, models
+from gnnlib.bench.embedding import node2vec_walks
 from gnnlib.bench.graphs import Graph, arxiv_like
 from gnnlib.bench.problems import Problem, aggregation, training_step
+from gnnlib.bench.sampling import neighbor_sampling
 from gnnlib.bench.timing import MIN_SAMPLE, Run, interleave, twice
 
 _CLASSES = 40
@@ -30,12 +32,24 @@ def _step(build: Callable[[int, int, int], models.Build], graph: Graph, features
     return training_step(graph, build=made, in_channels=features, classes=_CLASSES, passes=())
 
 
+def _walks(graph: Graph, features: int) -> Problem:
+    return node2vec_walks(graph, count=graph.num_nodes, length=80, p=0.25, q=0.25)
+
+
+def _sampling(graph: Graph, features: int) -> Problem:
+    return neighbor_sampling(graph, fanouts=(10, 10), batch=max(1, graph.num_nodes // 20))
+
+
 #: name -> what a reader sees, and the work on a graph at a width.
 WORK: dict[str, tuple[str, Callable[[Graph, int], Problem]]] = {
     "spmm": ("spmm sum", _spmm),
     "gcn-step": ("GCN training step", partial(_step, models.gcn)),
     "gat-step": ("GAT training step", partial(_step, partial(models.attention, "GATConv"))),
+    "walks": ("a node2vec walk of 80 nodes from each node, one thread", _walks),
+    "sampling": ("neighbours [10, 10] of every twentieth node, one thread", _sampling),
 }
+#: Works on indices alone, which grow with the edges only.
+WIDTHLESS = frozenset({"walks", "sampling"})
 
 
 def measure(work: str, edges: int, features: int, *, rounds: int, quick: bool) -> dict[str, Any]:

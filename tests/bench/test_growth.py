@@ -67,14 +67,20 @@ def test_small_peaks_and_unmeasured_ones_have_no_part_in_a_slope() -> None:
     assert curve.time_slope == pytest.approx(0)
     assert points[2].arrays == pytest.approx(10**7 / (4 * 10 * 8))
     assert points[1].arrays is None
+    assert Point("walks", 10, 10, 1, (1.0,), 10**7).arrays is None
 
 
 def test_a_run_covers_both_axes_and_measures_a_shared_point_once(asked: list[Request]) -> None:
     report = curves.run(Plan())
     assert [(c.work, c.axis) for c in report.curves] == [
-        (w, a) for w in growth.WORK for a in ("edges", "features")
+        (w, a)
+        for w in growth.WORK
+        for a in ("edges", "features")
+        if a == "edges" or w not in growth.WIDTHLESS
     ]
-    assert len(asked) == 3 * (len(curves.EDGES) + len(curves.FEATURES) - 1)
+    wide = len(growth.WORK) - len(growth.WIDTHLESS)
+    assert len(asked) == wide * (len(curves.EDGES) + len(curves.FEATURES) - 1) + 2 * len(curves.EDGES)
+    assert {r.features for r in asked if r.case in growth.WIDTHLESS} == {1}
     assert {r.rounds for r in asked} == {curves.ROUNDS}
     first, second = report.curves[:2]
     assert first.time_slope == pytest.approx(1)
