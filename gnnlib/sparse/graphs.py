@@ -50,7 +50,8 @@ class Graphs:
             batch: the graph of each node ``[N]``, in any order; None for one graph.
             num_graphs: number of graphs G; the largest entry of ``batch`` plus one when omitted.
 
-        Raises: ValueError for a batch of another length or an edge between two graphs.
+        Raises: ValueError for a batch of another length, a graph that ``num_graphs`` does not count, or an
+            edge between two graphs.
         """
         plain = isinstance(adj, Tensor) and adj.layout is torch.strided
         edge_index = (adj if plain else as_csr(adj, num_nodes).edge_index).detach().cpu().long()
@@ -64,6 +65,11 @@ class Graphs:
         if not torch.equal(owner, batch[edge_index[0]]):
             raise ValueError("Graphs: an edge joins two graphs of the batch; pass the edges within graphs")
         size = batch.bincount(minlength=num_graphs or int(num_nodes > 0))
+        if num_graphs is not None and size.numel() > max(num_graphs, int(num_nodes > 0)):
+            raise ValueError(
+                f"Graphs: batch names graph {size.numel() - 1} but there are {num_graphs} graphs; pass the "
+                "graph of each node, counted from 0"
+            )
         edges = owner.bincount(minlength=size.numel())
         node, edge = torch.arange(num_nodes), torch.arange(owner.numel())
         if bool((batch[1:] < batch[:-1]).any()):

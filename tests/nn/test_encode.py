@@ -133,6 +133,8 @@ def test_graphs_of_a_batch_in_any_order() -> None:
         Graphs.of(torch.tensor([[0], [5]]), 10, batch)
     with pytest.raises(ValueError, match=r"batch has shape \[10\] but there are 9 nodes"):
         Graphs.of(first, 9, batch)
+    with pytest.raises(ValueError, match="batch names graph 1 but there are 1 graphs"):
+        Graphs.of(both, 10, batch, 1)
     with pytest.raises(ValueError, match="steps=0; pass 1 or more"):
         RandomWalkPE(3, 0)
     with pytest.raises(ValueError, match="edge_index is list"):
