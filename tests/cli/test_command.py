@@ -58,7 +58,7 @@ def test_version_and_help(command: Command) -> None:
         (("train", "karate", "gcn", "--set", "drpout=1"), "'drpout' is unknown; did you mean 'dropout'?"),
         (("train", "karate", "gcn", "--set", "lr=fast"), "option lr='fast' is not understood; it takes"),
         (("train", "karate", "gcn", "--set", "lr"), "error: --set lr: KEY=VALUE is expected, as in --set"),
-        (("train", "karate", "gcn", "--epochs", "0"), "error: option epochs is 0; it takes 1 or more"),
+        (("train", "karate", "gcn", "--epochs", "-1"), "error: option epochs is -1; it takes 0 or more"),
         (("train", "karate", "gae"), "error: model 'gae' does not serve node tasks"),
         (("train", "karate", "gcn", "--split", "77"), "split 77"),
         (("train", "--resume", "--out", "nowhere"), "error: nowhere/config.json does not exist"),

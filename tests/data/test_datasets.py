@@ -17,6 +17,7 @@ from tests.data.test_places import snapshot
 ON_DISK = """
 20news-w100 actor bitcoin-otc-trust
 blogcatalog chameleon-filtered chameleon-filtered-directed citeseer citeseer-links
+citeseer-links-ncn cora-links-ncn
 coauthorship-cora coauthorship-cora-few cocitation-citeseer cocitation-citeseer-few cocitation-cora
 cocitation-cora-few contact-primary-school cora cora-links cornell csl csphd diseasome enzymes
 enzymes-attributes exp gnutella08 grqc house-committees huangpu imdb-binary minesweeper mutag nci1 ntu2012
