@@ -321,7 +321,7 @@ CASES: dict[str, Case] = {
             "embed",
             "blogcatalog",
             "skip-gram, d = 128, window 10, 5 negatives, one thread",
-            partial(skip_gram, num_walks=2, length=40),
+            partial(skip_gram, num_walks=2, length=40, checked=(10, 80)),
             row=12,
             targets=Targets(other=2.5),
             rounds=5,

@@ -38,12 +38,12 @@ def test_walks_pass_the_check_and_walks_of_another_bias_do_not(p: float, q: floa
 def test_skip_gram_is_held_to_its_quality(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, group = _groups()
     monkeypatch.setattr(embedding, "labels_of", lambda graph: group)
-    problem = embedding.skip_gram(graph, num_walks=10, length=40, dim=32)
+    problem = embedding.skip_gram(graph, num_walks=1, length=10, checked=(10, 40), dim=32)
     assert problem.verify("ours") is None
     assert problem.contenders["ours"]()().shape == (240, 32)
     made = torch.randn(240, 32, generator=torch.Generator().manual_seed(0))
     monkeypatch.setattr(embedding, "_train_ours", lambda *given: lambda: made)
-    problem = embedding.skip_gram(graph, num_walks=10, length=40, dim=32)
+    problem = embedding.skip_gram(graph, num_walks=1, length=10, checked=(10, 40), dim=32)
     assert "with the rows moved to other nodes" in str(problem.verify("ours"))
 
 
@@ -54,7 +54,7 @@ def test_skip_gram_worse_than_the_peers_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(embedding, "labels_of", lambda graph: group)
     monkeypatch.setattr(embedding, "_train_ours", lambda *given: lambda: poor)
     monkeypatch.setattr(embedding, "_train_gensim", lambda *given: lambda: good)
-    problem = embedding.skip_gram(graph, num_walks=1, length=10, dim=4)
+    problem = embedding.skip_gram(graph, num_walks=1, length=10, checked=(1, 10), dim=4)
     assert problem.verify("gensim") is None
     assert "gensim's 1.0000" in str(problem.verify("ours"))
 
@@ -80,7 +80,7 @@ def test_fastrp_agrees_with_the_formula_and_a_slip_is_noticed(monkeypatch: pytes
 def test_a_peer_that_is_not_there_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda package: None)
     problem = (
-        embedding.skip_gram(GRAPH, num_walks=1, length=5)
+        embedding.skip_gram(GRAPH, num_walks=1, length=5, checked=(1, 5))
         if name == "gensim"
         else embedding.node2vec_walks(GRAPH, count=10, length=5, p=1.0, q=1.0)
     )
@@ -99,4 +99,4 @@ def test_peers_that_are_there_pass_the_checks(name: str, monkeypatch: pytest.Mon
         return
     graph, group = _groups()
     monkeypatch.setattr(embedding, "labels_of", lambda graph: group)
-    assert embedding.skip_gram(graph, num_walks=10, length=40, dim=32).verify(name) is None
+    assert embedding.skip_gram(graph, num_walks=1, length=10, checked=(10, 40), dim=32).verify(name) is None
