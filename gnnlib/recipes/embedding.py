@@ -102,10 +102,9 @@ def run_embedding(
     runs: list[dict[str, Any]] = []
     with progress or train.Progress() as shown:
         shown.begin(f"{loaded.name} embedded by {recipe.model}: {len(seeds)} runs", len(seeds), 1, metric)
-        for number, seed in enumerate(seeds):
+        for seed in seeds:
             place = folder / f"seed-{seed}"
             if not (place / _METRICS).exists():
-                shown.run_begin(place.name, number, 0)
                 found = _embed(recipe, loaded, seed, str(where), make_dir(place), shown)
                 begin = time.monotonic()
                 scores = dict(PROTOCOLS[protocol](found, loaded, seed, **options))
@@ -124,7 +123,7 @@ def run_embedding(
                     "finished": now(),
                 }
                 write_json(place / _METRICS, record)
-                shown.run_end(place.name, 1, metrics, record["seconds"])
+                shown.note(f"{place.name}: {metric.name} {test:.4f} after {record['seconds']:.1f} s")
             runs.append(files.read_json(place / _METRICS))
     content = {
         "config": {
