@@ -9,22 +9,61 @@ import typer
 
 
 def measure(
-    run: Annotated[Path, typer.Argument(help="A run directory of `gnnlib train`.", show_default=False)],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run directories of `gnnlib train`.", show_default=False),
+    ],
     samples: Annotated[int, typer.Option(min=0, help="Nodes to measure; 0: all of them.")] = 500,
     max_hops: Annotated[int | None, typer.Option(min=0, help="Last hop. [as far as the model looks]")] = None,
+    out: Annotated[Path, typer.Option(help="With several runs: folder of the table and the picture.")] = Path(
+        "runs/measure"
+    ),
     root: Annotated[Path | None, typer.Option(help="Data root. [the one used in training]")] = None,
 ) -> None:
-    """Measure the run with the best validation result: a table, RUN/measure.json and RUN/measure.png."""
+    """Measure the run with the best validation result: a table, RUN/measure.json and RUN/measure.png.
+
+    Several runs on one graph are compared: influence by distance and range of each, on the same nodes, in
+    OUT/DATASET.json, .csv and .png.
+    """
     from rich.console import Console
 
+    console, where = Console(), None if root is None else str(root)
+    if len(runs) > 1:
+        from gnnlib.train.compare import compare
+
+        found = compare(runs, out=out, num_samples=samples or None, max_hops=max_hops, root=where)
+        console.print(_comparison(found))
+        place = out / found["dataset"]
+        console.print(f"written: {place}.json, {place}.csv, {place}.png", highlight=False)
+        return
     from gnnlib.train.measure import measure as measured
 
-    found = measured(
-        run, num_samples=samples or None, max_hops=max_hops, root=None if root is None else str(root)
-    )
-    console = Console()
+    (run,) = runs
+    found = measured(run, num_samples=samples or None, max_hops=max_hops, root=where)
     console.print(_table(found))
     console.print(f"written: {run / 'measure.json'}, {run / 'measure.png'}", highlight=False)
+
+
+def _comparison(found: dict[str, Any]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    from gnnlib.train.report.words import metric_title, score
+
+    models = sorted(found["models"].items(), key=lambda item: -item[1]["R"])
+    hops = [h for h in (1, 2, 4, 8, 16) if h < max(len(m["curve"]) for _, m in models)]
+    table = Table(title=f"influence on {found['dataset']}", box=box.SIMPLE_HEAD)
+    table.add_column("run")
+    for head in (metric_title(found["metric"]), "range R, hops", "reach", *(f"hop {h}" for h in hops)):
+        table.add_column(head, justify="right")
+    for name, m in models:
+        low, high = m["R_interval"]
+        told = [f"{m['curve'][h]:.2g}" if h < len(m["curve"]) else "0" for h in hops]
+        table.add_row(
+            name, score(m["test"], found["metric"], unit=True), f"{m['R']:.2f} ({low:.2f} to {high:.2f})",
+            str(m["reach"]), *told,
+        )  # fmt: skip
+    return table
 
 
 def _table(found: dict[str, Any]) -> Any:

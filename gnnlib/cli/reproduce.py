@@ -25,6 +25,10 @@ def reproduce(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Run every recipe.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="List the recipes, and stop.")] = False,
+    curve: Annotated[
+        str | None,
+        typer.Option(help="Draw a grid of recipes, published and ours, into OUT/curves; after any named."),
+    ] = None,
     table: Annotated[
         bool, typer.Option("--table", help="Write RESULTS.md from the results, after any recipes named.")
     ] = False,
@@ -46,7 +50,7 @@ def reproduce(
         console.print(recipe_table([read_recipe(name) for name in recipe_names()]))
         return
     wanted = [*(names or []), *(recipe_names() if every else [])]
-    if not wanted and not table:
+    if not wanted and not table and curve is None:
         raise ValueError("reproduce: no recipe is named; give names, --all, --table, or --list to see them")
     recipes = [read_recipe(name) for name in dict.fromkeys(wanted)]  # all are read before the first is run
     missed = False
@@ -70,6 +74,10 @@ def reproduce(
         console.print(result_table(results))
         console.print(f"written: {', '.join(str(out / f'{r.name}.json') for r in recipes)}", highlight=False)
         missed = any(not result["met"] for result in results)
+    if curve is not None:
+        from gnnlib.recipes.figure import draw_grid
+
+        console.print(f"written: {draw_grid(curve, out)}", highlight=False)
     if table:
         console.print(f"written: {render_table(out)}", highlight=False)
     if missed:

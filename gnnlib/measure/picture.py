@@ -36,13 +36,33 @@ def draw(found: Mapping[str, Any], path: Path, title: str) -> Path:
 
 
 def draw_influence(curves: Mapping[str, Mapping[str, Any]], path: Path, title: str) -> Path:
-    """Draw the influence by hop of several models, each with its range R in the legend."""
-    figure = _figure(7.2, 4.8)
-    axes = figure.add_subplot()
-    for k, (name, found) in enumerate(curves.items()):
-        _curve(axes, found, _COLOURS[k % len(_COLOURS)], f"{name}: R = {found['R']:.2f} hops")
-    _influence_axes(axes)
-    axes.set_title(title, fontsize=11)
+    """Draw the influence by hop of several models, and beside it the range R of each, the farthest first.
+
+    A model's entry may hold ``R_interval`` and a text ``score``.
+    """
+    names = sorted(curves, key=lambda name: -curves[name]["R"])
+    colour = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(names)}
+    figure = _figure(11.0, 0.4 * max(0, len(names) - 6) + 4.8)
+    by_hop, ranges = figure.subplots(1, 2, width_ratios=(3, 2))
+    for name in names:
+        _curve(by_hop, curves[name], colour[name], name)
+    _influence_axes(by_hop)
+    by_hop.set_title("Influence by distance, mean over nodes", fontsize=11)
+    widest = max(curves[name]["R"] for name in names) or 1.0
+    for k, name in enumerate(names):
+        found = curves[name]
+        ranges.barh(k, found["R"], color=colour[name], height=0.6)
+        low, high = found.get("R_interval", (found["R"], found["R"]))
+        ranges.plot([low, high], [k, k], color="0.2", linewidth=1.2)
+        told = f"{found['R']:.2f} hops" + (f", {found['score']}" if "score" in found else "")
+        ranges.text(max(found["R"], high) + 0.03 * widest, k, told, va="center", fontsize=9)
+    ranges.set_yticks(range(len(names)), names)
+    ranges.invert_yaxis()
+    ranges.set_xlim(0, 1.9 * widest)
+    ranges.set_xlabel("range R: mean distance of what influences a node, hops")
+    ranges.set_title("Range, with 95 % interval", fontsize=11)
+    _plain(ranges)
+    figure.suptitle(title)
     return _written(figure, path)
 
 
@@ -50,6 +70,8 @@ def _curve(axes: Any, found: Mapping[str, Any], colour: str, label: str) -> None
     shown = [
         (h, v, e) for h, (v, e) in enumerate(zip(found["curve"], found["curve_error"], strict=True)) if v > 0
     ]
+    if not shown:
+        return
     hops, value, error = (list(column) for column in zip(*shown, strict=True))
     axes.plot(hops, value, "o-", color=colour, markersize=3.5, label=label)
     low = [max(v - 1.96 * e, v / 100) for v, e in zip(value, error, strict=True)]

@@ -40,6 +40,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from inspect import signature
@@ -47,12 +48,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnlib.names import choose
+from gnnlib.recipes.grid import Grid, read_grid
 
 if TYPE_CHECKING:
     from gnnlib.embed import NodeEmbedding
     from gnnlib.train import TrainConfig
 
-__all__ = ["names", "Paper", "read_recipe", "Recipe", "TRUST"]
+__all__ = ["grids", "names", "Paper", "read_recipe", "Recipe", "TRUST"]
 
 TRUST: Mapping[str, str] = {
     "code": "read in the authors' code",
@@ -75,6 +77,7 @@ _STATED = (
     "select",
 )
 TASKS = ("train", "embedding")
+_GRID = ".grid.toml"
 
 # Settings of a machine or of a run, which are no part of a recipe.
 _NOT_OURS = ("dataset", "model", "seeds", "model_options", "device", "checkpoint_seconds", "root", "out")
@@ -200,7 +203,20 @@ class Recipe:
 
 def names() -> list[str]:
     """The recipes that come with gnnlib, in alphabetical order."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _folder().iterdir() if _is_recipe(entry.name))
+    single = [entry.name.removesuffix(".toml") for entry in _folder().iterdir() if _is_recipe(entry.name)]
+    return sorted([*single, *(name for grid in grids().values() for name in grid.contents)])
+
+
+@cache
+def grids() -> Mapping[str, Grid]:
+    """The grids of recipes that come with gnnlib, by name: see :mod:`gnnlib.recipes.grid`."""
+    found = sorted(entry.name for entry in _folder().iterdir() if entry.name.endswith(_GRID))
+    return {
+        name.removesuffix(_GRID): read_grid(
+            tomllib.loads((_folder() / name).read_text(encoding="utf-8")), f"grid {name}"
+        )
+        for name in found
+    }
 
 
 def read_recipe(name: str | Path) -> Recipe:
@@ -218,6 +234,9 @@ def read_recipe(name: str | Path) -> Recipe:
             )
         return _parse(path.stem, path.read_text(encoding="utf-8"), str(path))
     name = choose("recipe", name, names())
+    for grid in grids().values():
+        if name in grid.contents:
+            return _made(name, grid.contents[name], name)
     return _parse(name, (_folder() / f"{name}.toml").read_text(encoding="utf-8"), name)
 
 
@@ -226,7 +245,7 @@ def _folder() -> Traversable:
 
 
 def _is_recipe(name: str) -> bool:
-    return name.endswith(".toml")
+    return name.endswith(".toml") and not name.endswith(_GRID)
 
 
 def _parse(name: str, text: str, where: str) -> Recipe:
@@ -234,6 +253,10 @@ def _parse(name: str, text: str, where: str) -> Recipe:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"recipe {where}: it is no valid toml ({error}); correct the file") from error
+    return _made(name, content, where)
+
+
+def _made(name: str, content: Mapping[str, Any], where: str) -> Recipe:
     top = _Table(f"recipe {where}", content)
     task = choose("task", top.text("task"), TASKS) if "task" in top else "train"
     work, options = top.table("train" if task == "train" else "evaluate"), top.table("model_options")

@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch_geometric.data import Data
 
-from gnnlib.measure import effective_resistance, generalisation_gap, influence, sensitivity, smoothing
+from gnnlib.measure import (
+    InfluenceByHop,
+    effective_resistance,
+    generalisation_gap,
+    influence,
+    sensitivity,
+    smoothing,
+)
 from gnnlib.measure.picture import draw
 from gnnlib.sparse import as_csr
 from gnnlib.sparse.hops import balls
@@ -16,7 +24,7 @@ from gnnlib.train import files
 from gnnlib.train.restore import Restored, restore
 from gnnlib.train.tasks import NodeTask
 
-__all__ = ["measure"]
+__all__ = ["influence_of", "measure"]
 
 _TARGETS, _SOURCES = 20, 25  # pairs of the squashing panel: so many nodes, and so many that reach each
 _RESISTORS = 200_000  # nodes up to which the graph is factorised
@@ -62,33 +70,49 @@ def measure(
     return content
 
 
-def _of_nodes(found: Restored, num_samples: int | None, max_hops: int | None) -> dict[str, Any]:
+def influence_of(found: Restored, num_samples: int | None, max_hops: int | None) -> dict[str, Any]:
+    """The influence by hop of a node model on one graph, as plain numbers.
+
+    Shapes: ``curve`` and ``curve_error`` hold a number a hop.
+    """
+    return _told(_influence(found, _graph(found), num_samples, max_hops))
+
+
+def _graph(found: Restored) -> Data:
     task = found.task
     assert isinstance(task, NodeTask)
-    from torch_geometric.data import Data
-
     graph = Data(x=task.x, edge_index=task.edge_index)
-    args: tuple[str, ...] = ()
     if task.edge_weight is not None:
-        graph.edge_weight, args = task.edge_weight, ("edge_weight",)
-    far = influence(found.model, graph, max_hops, num_samples, edge_args=args)
-    low, high = far.interval()
-    content: dict[str, Any] = {
-        "influence": {
-            "curve": far.curve.tolist(),
-            "curve_error": far.curve_error.tolist(),
-            "R": far.R,
-            "R_interval": [low, high],
-            "nodes": int(far.nodes.numel()),
-            "reach": far.reach,
-            "method": far.method,
-        }
+        graph.edge_weight = task.edge_weight
+    return graph
+
+
+def _influence(found: Restored, graph: Data, num_samples: int | None, max_hops: int | None) -> InfluenceByHop:
+    args = () if graph.edge_weight is None else ("edge_weight",)
+    return influence(found.model, graph, max_hops, num_samples, edge_args=args)
+
+
+def _told(far: InfluenceByHop) -> dict[str, Any]:
+    return {
+        "curve": far.curve.tolist(),
+        "curve_error": far.curve_error.tolist(),
+        "R": far.R,
+        "R_interval": list(far.interval()),
+        "nodes": int(far.nodes.numel()),
+        "reach": far.reach,
+        "method": far.method,
     }
+
+
+def _of_nodes(found: Restored, num_samples: int | None, max_hops: int | None) -> dict[str, Any]:
+    graph = _graph(found)
+    far = _influence(found, graph, num_samples, max_hops)
+    content: dict[str, Any] = {"influence": _told(far)}
     try:
         content["smoothing"] = [dataclasses.asdict(row) for row in smoothing(found.model, graph)]
     except ValueError:  # a model without convolutions has no layers to compare
         content["smoothing"] = None
-    if far.reach and task.x.size(0) <= _RESISTORS:
+    if far.reach and graph.x.size(0) <= _RESISTORS:
         content["squashing"] = _squashing(found, graph, far.nodes[:_TARGETS], far.reach)
     return content
 

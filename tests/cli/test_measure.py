@@ -44,3 +44,40 @@ def test_a_graph_run_has_its_gap(tmp_path: Path) -> None:
     run(TrainConfig(dataset="ring-transfer-6", model="gcn", epochs=1, batch_size=500, out=str(out)))
     found = measure(out)
     assert set(found) == {"dataset", "model", "run", "gap"}
+
+
+def test_runs_are_compared_on_the_same_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from gnnlib.cli import main
+
+    places = [tmp_path / name for name in ("near", "far")]
+    for place, layers in zip(places, (1, 3), strict=True):
+        options = {"num_layers": layers, "hidden_channels": 16, "act": "elu"}
+        run(TrainConfig(dataset="karate", model="gcn", epochs=2, out=str(place), model_options=options))
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        main(["measure", *map(str, places), "--samples", "20", "--out", str(out)])
+    assert not stop.value.code
+    printed = capsys.readouterr().out.splitlines()
+    rows = [k for k, line in enumerate(printed) if line.split()[:1] in (["far"], ["near"])]
+    assert printed[rows[0]].split()[0] == "far"  # the farthest first
+    content = json.loads((out / "karate.json").read_text())
+    assert (content["dataset"], content["metric"]) == ("karate", "accuracy")
+    near, far = content["models"]["near"], content["models"]["far"]
+    assert (near["reach"], far["reach"], near["nodes"], far["nodes"]) == (1, 3, 20, 20)
+    assert near["R"] < far["R"]
+    assert near["curve"] == pytest.approx(measure(places[0], num_samples=20)["influence"]["curve"])
+    lines = (out / "karate.csv").read_text().splitlines()
+    assert lines[0] == "run,model,hop,influence,standard_error"
+    assert len(lines) == 1 + 2 + 4
+    assert (out / "karate.png").stat().st_size > 10_000
+
+
+def test_what_cannot_be_compared(tmp_path: Path) -> None:
+    from gnnlib.train.compare import compare
+
+    for dataset in ("karate", "digits", "ring-transfer-6"):
+        run(TrainConfig(dataset=dataset, model="mlp", epochs=1, out=str(tmp_path / dataset)))
+    with pytest.raises(ValueError, match="digits, the one before on karate; compare runs on one"):
+        compare([tmp_path / "karate", tmp_path / "digits"], out=tmp_path)
+    with pytest.raises(ValueError, match="ring-transfer-6, which is no node dataset of one graph"):
+        compare([tmp_path / "ring-transfer-6", tmp_path / "karate"], out=tmp_path)

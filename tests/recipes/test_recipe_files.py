@@ -76,6 +76,18 @@ def test_every_hyper_parameter_of_the_model_is_written_down(name: str) -> None:
     assert set(recipe.model_options) <= {field.name for field in fields}
 
 
+@pytest.mark.parametrize("name", [f"{model}-peptides-func" for model in ("gatedgcn", "gine", "residual-gcn")])
+def test_the_benchmark_allows_half_a_million_parameters(name: str) -> None:
+    features = pytest.importorskip("ogb.utils.features", reason="ogb is not installed")
+    recipe = read_recipe(name)
+    sizes = {"encoder": "atom", "feature_sizes": features.get_atom_feature_dims()}
+    if models.takes_edges(recipe.model):
+        sizes |= {"edge_channels": 3, "edge_feature_sizes": features.get_bond_feature_dims()}
+    options = models.config_class(recipe.model)(**recipe.model_options)
+    model = models.build(recipe.model, "graph", 9, 10, options, **sizes)
+    assert 400_000 < sum(p.numel() for p in model.parameters()) <= 500_000
+
+
 def _without_effect(recipe: Recipe) -> set[str]:
     """Options that a model of this task does not look at."""
     if models.config_class(recipe.model) is models.HeuristicConfig:
