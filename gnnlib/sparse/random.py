@@ -31,7 +31,13 @@ def stream(seed: int, number: Tensor) -> Tensor:
 
 def draw(start: Tensor, n: Tensor | int) -> Tensor:
     """The n-th word of each stream."""
-    return mix(start + (n + 1) * GOLDEN)
+    step = (n + 1) * GOLDEN
+    return mix(start + (_wrapped(step) if isinstance(step, int) else step))
+
+
+def _wrapped(number: int) -> int:
+    """A Python integer as torch's int64 holds it after an overflow."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def below(bits: Tensor, bound: Tensor | int) -> Tensor:
