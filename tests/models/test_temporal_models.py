@@ -144,7 +144,6 @@ def test_scheduled_sampling_shows_the_truth_and_then_stops() -> None:
         (lambda: build("graph-wavenet")(torch.randn(N, F_IN), plain_graph(N)), r"T, N, F\]"),
         (lambda: build("dcrnn")(torch.randn(N, F_IN), plain_graph(N)), r"T, N, F\]"),
     ],
-    ids=str,
 )
 def test_refusals(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
