@@ -67,7 +67,7 @@ def test_values_fit_or_are_refused() -> None:
     [
         ({"lr": 0.0}, "option lr is 0.0; it takes a number above 0"),
         ({"lr": float("nan")}, "option lr is nan"),
-        ({"epochs": 0}, "option epochs is 0; it takes 1 or more"),
+        ({"epochs": -1}, "option epochs is -1; it takes 0 or more"),
         ({"epochs": 2.5}, "option epochs is 2.5; it takes a whole number"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0; it takes 0 or more"),
         ({"lr_gamma": 2.0}, "lr_gamma is 2.0; it takes at most 1"),

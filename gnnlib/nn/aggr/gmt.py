@@ -13,7 +13,6 @@ from gnnlib.nn.aggr.base import Aggregation
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.conv.gcn import GCNConv
 from gnnlib.nn.init import reset
-from gnnlib.nn.pool.grouped import gram
 from gnnlib.sparse import segment_softmax
 from gnnlib.sparse.sets import Sets
 
@@ -136,6 +135,8 @@ class GraphMultisetTransformer(Aggregation):
         alpha = _by_head(segment_softmax(score.flatten(1), sets.indptr), heads)
         alpha = F.dropout(alpha, self.dropout, self.training)
         own = sets.of_slots()
+        from gnnlib.nn.pool.grouped import gram  # here, so that the aggregations do not load the poolings
+
         seen = [gram(alpha[:, h], value[:, h], own) for h in range(heads)]  # each [R, k, d]
         out: Tensor = attn.out_proj(torch.cat(seen, dim=-1))
         return out
