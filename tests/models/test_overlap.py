@@ -88,7 +88,8 @@ def test_extreme_logits_stay_finite() -> None:
     out = model(torch.randn(N, F_IN, dtype=torch.float64), edge_index, edge_index[:, :5])
     assert out.isfinite().all()
     out.sum().backward()
-    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    grads = [p.grad for p in model.parameters()]
+    assert all(g is not None and g.isfinite().all() for g in grads)
 
 
 def test_a_run_learns(tmp_path: Any) -> None:

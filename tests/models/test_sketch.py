@@ -70,6 +70,7 @@ def test_features_are_spread_once() -> None:
     wanted = x.clone().requires_grad_()
     model.encode(wanted, edge_index).sum().backward()
     assert wanted.grad is not None
+    assert bool((wanted.grad != 0).any(1).all())  # the kept hops would have passed nothing back
 
 
 def test_the_structure_of_a_pair_is_the_same_with_and_without_its_edge() -> None:
