@@ -10,6 +10,7 @@ from typing import Any, Literal
 from gnnlib import names
 from gnnlib.models import registry
 from gnnlib.train.defaults import defaults
+from gnnlib.train.losses import Loss
 from gnnlib.train.options import fit, hints, parse
 
 __all__ = ["configure", "from_json", "to_json", "TrainConfig"]
@@ -34,6 +35,9 @@ class TrainConfig:
         folds: cross validation: each of the first ``folds`` splits is one run for each seed.
         epochs: passes over the training items, at most; 0 evaluates the model as it is built.
         lr: learning rate, > 0.
+        loss: ``standard``: cross-entropy, BCE or squared error, whatever fits the dataset's metric;
+            ``absolute``: absolute error, for regression; ``balanced``: cross-entropy in which rare classes
+            weigh more, for classes of nodes or graphs.
         head_lr: learning rate of the parameters that are not in the model's encoder; None: ``lr``.
         weight_decay: L2 penalty (decoupled for adamw), >= 0.
         weight_decay_scope: which parameters decay: ``all``, or ``first``, the first layer only.
@@ -79,6 +83,7 @@ class TrainConfig:
     folds: int | None = None
     epochs: int = 200
     lr: float = 0.01
+    loss: Loss = "standard"
     head_lr: float | None = None
     weight_decay: float = 0.0
     weight_decay_scope: Literal["all", "first"] = "all"

@@ -125,6 +125,9 @@ ROWS = (
         {"lr_schedule": "step", "lr_step": 50, "lr_gamma": 0.5},
     ),
     Row(("ogbg-*",), ("*",), {"lr": 0.001}),
+    # Dwivedi et al. 2022
+    Row(("peptides-struct",), ("*",), {"loss": "absolute"}),
+    Row(("pascalvoc-sp", "coco-sp"), ("*",), {"loss": "balanced"}),
     Row(("link",), HEURISTICS, {"seeds": 1, "epochs": 0}),  # nothing is trained or drawn
     # Zhang and Chen 2018: the model leaves out a pair's own edge itself
     Row(("link",), ("seal",), {"remove_targets": False, "lr": 1e-4, "batch_size": 32, "epochs": 50}),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch_geometric.data import Batch, Data
 
+from gnnlib import train
 from gnnlib.train import TrainConfig
 from gnnlib.train.guards import check_input, check_rows, culprit, finite_parameters
 from gnnlib.train.losses import loss_of, scores_of, targets_of
@@ -139,6 +140,27 @@ def test_losses_and_scores_by_kind() -> None:
     assert scores_of("ranking", torch.tensor([-2.0])).tolist() == [-2.0]
     assert targets_of("multiclass", torch.tensor([[1], [0]])).tolist() == [1, 0]
     assert targets_of("binary", torch.tensor([[1], [0]])).tolist() == [1.0, 0.0]
+
+
+def test_absolute_and_balanced_losses() -> None:
+    values, wanted = torch.tensor([[3.0], [0.5], [7.0]]), torch.tensor([1.0, 1.0, math.nan])
+    torch.testing.assert_close(loss_of("regression", values, wanted, "absolute"), torch.tensor(2.5 / 2))
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(10, 3, generator=draw, dtype=torch.float64)
+    target = torch.tensor([0, 0, 0, 0, 0, 0, 0, 1, 1, 2])
+    weight = torch.tensor([3, 8, 9], dtype=torch.float64) / 10
+    each = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    expected = (weight[target] * each).sum() / weight[target].sum()
+    torch.testing.assert_close(loss_of("multiclass", logits, target, "balanced"), expected)
+    alone = loss_of("multiclass", logits[:7], target[:7], "balanced")
+    torch.testing.assert_close(alone, each[:7].mean())
+
+
+def test_a_loss_that_does_not_fit_the_targets_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"loss is absolute, which is for regression targets.*multiclass"):
+        train.run(train.configure("digits", loss="absolute", epochs=1, seeds=1))
+    assert train.configure("peptides-struct", "gcn").loss == "absolute"
+    assert train.configure("pascalvoc-sp", "gcn").loss == "balanced"
 
 
 def test_a_packed_batch_is_the_batch_of_pyg() -> None:

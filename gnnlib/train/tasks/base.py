@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gnnlib.data import Loaded
 from gnnlib.models import ModelConfig, registry
 from gnnlib.train.config import TrainConfig
-from gnnlib.train.losses import loss_of, scores_of
+from gnnlib.train.losses import check_loss, loss_of, scores_of
 from gnnlib.train.selection import Evaluation
 
 __all__ = [
@@ -58,6 +58,7 @@ class Task(ABC):
         self.dataset = str(loaded.name)
         self.metric = loaded.metric
         self.kind = str(loaded.metric.kind)
+        check_loss(config.loss, self.kind, self.dataset)
         self.num_features, self.num_outputs = loaded.num_features, loaded.num_outputs
 
     @property
@@ -116,6 +117,10 @@ class Task(ABC):
     def rows(self, model: nn.Module) -> Arrays:
         """The columns of a prediction file, one row for each item there is."""
 
+    def criterion(self, logits: Tensor, target: Tensor) -> Tensor:
+        """What is minimised, see :func:`loss_of`."""
+        return loss_of(self.kind, logits, target, self.config.loss)
+
     def scored(self, logits: Tensor) -> Arrays:
         """The columns ``prediction`` (class or value) and ``score`` of these logits."""
         scores = scores_of(self.kind, logits)
@@ -134,7 +139,7 @@ class Task(ABC):
     def measured(self, logits: Tensor, target: Tensor) -> Evaluation:
         """Metric and loss of these logits; both NaN where a logit is not finite."""
         kind = "binary" if self.kind == "ranking" else self.kind
-        loss = float(loss_of(kind, logits.float(), target))
+        loss = float(loss_of(kind, logits.float(), target, self.config.loss))
         if not math.isfinite(loss) or not bool(torch.isfinite(logits).all()):
             return Evaluation(math.nan, math.nan)
         return Evaluation(self.metric(target, scores_of(self.kind, logits)), loss)

@@ -13,7 +13,7 @@ from gnnlib.data import Loaded
 from gnnlib.models import registry
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.guards import check_input
-from gnnlib.train.losses import loss_of, scores_of, targets_of
+from gnnlib.train.losses import scores_of, targets_of
 from gnnlib.train.selection import Evaluation
 from gnnlib.train.tasks.base import (
     Arrays,
@@ -94,10 +94,10 @@ class GraphTask(Task):
         """The loss over the graphs of the batch, with what the model adds to it."""
         target = targets_of(self.kind, batch.y)
         if not getattr(model, "has_auxiliary", False):
-            return loss_of(self.kind, self._forward(model, batch), target), batch.size
+            return self.criterion(self._forward(model, batch), target), batch.size
         inputs = (batch.x, batch.edge_index, batch.batch, batch.size, *self._edges(batch))
         logits, auxiliary = model(*inputs, auxiliary=True)
-        return loss_of(self.kind, logits, target) + auxiliary, batch.size
+        return self.criterion(logits, target) + auxiliary, batch.size
 
     def evaluate(self, model: nn.Module, parts: Sequence[str]) -> dict[str, Evaluation]:
         """Every graph of each part once."""

@@ -16,7 +16,7 @@ from gnnlib.loader import NeighborLoader, NeighborSampler
 from gnnlib.models import Part, registry
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.guards import check_input, check_rows
-from gnnlib.train.losses import loss_of, scores_of, targets_of
+from gnnlib.train.losses import scores_of, targets_of
 from gnnlib.train.selection import Evaluation
 from gnnlib.train.tasks.base import (
     Arrays,
@@ -117,12 +117,12 @@ class NodeTask(Task):
         if batch is not None and self.in_parts:
             part = Part(batch.n_id, int(batch.batch_size), self.y.size(0))
             logits = model(batch.x, batch.edge_index, batch.edge_weight, part=part)
-            return loss_of(self.kind, logits, batch.y[: part.targets]), part.targets
+            return self.criterion(logits, batch.y[: part.targets]), part.targets
         if batch is not None:
             logits = model(batch.x, batch.edge_index, batch.get("edge_weight"))[: batch.batch_size]
-            return loss_of(self.kind, logits, batch.y[: batch.batch_size]), int(batch.batch_size)
+            return self.criterion(logits, batch.y[: batch.batch_size]), int(batch.batch_size)
         logits = model(self.x, self.edge_index, self.edge_weight)
-        return loss_of(self.kind, logits[self.index["train"]], self.target["train"]), self.counts["train"]
+        return self.criterion(logits[self.index["train"]], self.target["train"]), self.counts["train"]
 
     def evaluate(self, model: nn.Module, parts: Sequence[str]) -> dict[str, Evaluation]:
         """One forward pass, measured over each part."""
