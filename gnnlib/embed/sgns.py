@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.ops.alias import alias_draw, alias_table
-from gnnlib.sparse.ops.skipgram import UNIT, skipgram
+from gnnlib.sparse.ops.skipgram import ABREAST, UNIT, skipgram
 
 __all__: list[str] = []
 
@@ -84,6 +84,6 @@ class Sgns:
 
 def parts(walks: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Runs of walks of about ``PART`` nodes, each with the number of its first walk."""
-    rows = max(1, PART // walks.shape[1])
+    rows = max(ABREAST, PART // walks.shape[1] // ABREAST * ABREAST)
     for start in range(0, walks.shape[0], rows):
         yield start, walks[start : start + rows]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gnnlib.embed import DeepWalk
 from gnnlib.sparse import use_backend
 from gnnlib.sparse.native.launch import SMALL
 from gnnlib.sparse.ops.skipgram import cpu, skipgram, walk_windows
@@ -134,15 +135,29 @@ def test_windows(backend: str) -> None:
     walks = torch.tensor([[0, 1, 2, 3, 4, 5], [6, 7, -1, -1, -1, -1], [8, -1, -1, -1, -1, -1]]).int()
     with use_backend(backend):
         ptr, context, centre = walk_windows(walks, 3, seed=1, offset=2)
-        assert centre.tolist() == list(range(9))
+        assert centre.tolist() == [0, 6, 8, 1, 7, 2, 3, 4, 5]
         assert context.tolist() == [2, 3, 0, 4, 1, 5, 2, 3]
-        assert ptr.diff().tolist() == [1, 1, 2, 2, 1, 1, 0, 0, 0]
+        assert ptr.diff().tolist() == [1, 0, 0, 1, 0, 2, 2, 1, 1]
         many = torch.arange(40).repeat(500, 1).int()
         ptr, context, centre = walk_windows(many, 3, seed=2)
+        assert centre[: 40 * 64].tolist() == torch.arange(40).repeat_interleave(64).tolist()
+        assert (
+            centre[-40 * 52 :].tolist() == torch.arange(40).repeat_interleave(52).tolist()
+        )  # 500 = 7 * 64 + 52
         half = (context - torch.repeat_interleave(centre, ptr.diff())).abs()
         assert int(half.max()) == 3
         inner = (centre > 3) & (centre < 36)
         size = ptr.diff()[inner] // 2
         assert np.allclose(size.bincount(minlength=4)[1:] / size.numel(), 1 / 3, atol=0.02)
-        parts = [walk_windows(many[a:b], 3, seed=2, first=a)[1] for a, b in ((0, 100), (100, 500))]
-        assert torch.equal(context, torch.cat(parts))
+        # The widths of a walk do not depend on the part that it comes in.
+        parts = [walk_windows(many[a:b], 3, seed=2, first=a)[0].diff() for a, b in ((0, 64), (64, 500))]
+        assert torch.equal(ptr.diff(), torch.cat(parts))
+
+
+def test_small_parts_of_a_graph_do_not_blow_up() -> None:
+    """Two nodes joined to each other alone: their walks go to and fro, and each context comes ten times."""
+    pairs = torch.arange(600).view(2, 300)
+    draw = torch.randint(600, 700, (2, 900))
+    method = DeepWalk(16, num_walks=4, walk_length=40, window=10, seed=0)
+    vectors = method.fit_transform(torch.cat([pairs, pairs.flip(0), draw, draw.flip(0)], dim=1))
+    assert float(np.linalg.norm(vectors, axis=1).max()) < 10

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gnnlib.sparse.native import lanes, random, tile, vector
 from gnnlib.sparse.native.launch import SMALL, Launcher, array, num_threads
-from gnnlib.sparse.ops.skipgram import SATURATED, UNIT
+from gnnlib.sparse.ops.skipgram import ABREAST, SATURATED, UNIT, abreast
 from gnnlib.sparse.registry import kernel, needs
 
 #: Runs of centres in which the scores of a block are computed.
@@ -193,10 +193,10 @@ def _windows(walks, window, seed, first, offset, place, ptr, context, centre, wr
     length = walks.shape[1]
     start = random.stream(seed, 0)
     for r in prange(walks.shape[0]):
-        at = place[r]
         for i in range(length):
             if walks[r, i] < 0:
                 break
+            at = place[r // ABREAST, i, r % ABREAST]
             half = 1 + random.below(random.draw(start, (first + r) * length + i), window)
             if offset > 0:
                 half = offset
@@ -210,7 +210,6 @@ def _windows(walks, window, seed, first, offset, place, ptr, context, centre, wr
                 centre[at] = walks[r, i]
             else:
                 ptr[at + 1] = count
-            at += 1
 
 
 _launch_train = Launcher(_train)
@@ -221,8 +220,8 @@ _launch_windows = Launcher(_windows)
 def walk_windows(
     walks: Tensor, window: int, seed: int, first: int, offset: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    real = (walks >= 0).sum(1)
-    place = real.cumsum(0) - real
+    real = abreast(walks) >= 0
+    place = (real.reshape(-1).cumsum(0) - 1).view(real.shape)
     total = int(real.sum())
     ptr = torch.zeros(total + 1, dtype=torch.int64)
     centre = torch.empty(total, dtype=torch.int32)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gnnlib.sparse import random
 from gnnlib.sparse.csr import row_of_slot
-from gnnlib.sparse.ops.skipgram import SATURATED
+from gnnlib.sparse.ops.skipgram import ABREAST, SATURATED, abreast
 from gnnlib.sparse.registry import kernel
 
 
@@ -15,24 +15,25 @@ from gnnlib.sparse.registry import kernel
 def walk_windows(
     walks: Tensor, window: int, seed: int, first: int, offset: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    size, length = walks.shape
-    device = walks.device
-    place = torch.arange(length, device=device)
-    number = (first + torch.arange(size, device=device))[:, None] * length + place  # [S, L]
-    half = 1 + random.below(random.draw(random.stream(seed, torch.zeros_like(place[:1])), number), window)
+    length, device = walks.shape[1], walks.device
+    walks = abreast(walks)  # [S / 64, L, 64]
+    row = torch.arange(walks.shape[0] * ABREAST, device=device).view(-1, 1, ABREAST)
+    place = torch.arange(length, device=device)[:, None]
+    number = (first + row) * length + place
+    half = 1 + random.below(random.draw(random.stream(seed, torch.zeros_like(number[:1])), number), window)
     steps = torch.arange(-window, window + 1, device=device)
     if offset:
         steps = steps.new_tensor([-offset, offset])
         half = torch.full_like(half, offset)
-    at = place[:, None] + steps  # [L, W]
+    at = place + steps  # [L, W]
     inside = (at >= 0) & (at < length) & (steps != 0)
-    found = walks[:, at.clamp(0, max(length - 1, 0))]  # [S, L, W]
-    kept = inside & (found >= 0) & (steps.abs() <= half[..., None]) & (walks >= 0)[..., None]
-    real = (walks >= 0).view(-1)
+    found = walks[:, at.clamp(0, max(length - 1, 0))].transpose(2, 3)  # [S / 64, L, 64, W]
+    kept = inside[:, None] & (found >= 0) & (steps.abs() <= half[..., None]) & (walks >= 0)[..., None]
+    real = (walks >= 0).reshape(-1)
     count = kept.sum(-1).view(-1)[real]
     ptr = torch.zeros(count.shape[0] + 1, dtype=torch.int64, device=device)
     torch.cumsum(count, 0, out=ptr[1:])
-    return ptr, found[kept].int(), walks.view(-1)[real].int()
+    return ptr, found[kept].int(), walks.reshape(-1)[real].int()
 
 
 @kernel("skipgram", "reference")
