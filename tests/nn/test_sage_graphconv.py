@@ -131,3 +131,17 @@ def test_sizes_that_disagree() -> None:
         SAGEConv((5, 4), 3, flow="target_to_source")((x, x_dst), edge_index)
     with pytest.raises(TypeError, match="x is str"):
         conv("features", edge_index)
+
+
+@pytest.mark.parametrize("width", [2, 9], ids=["narrow", "wide"])
+def test_what_a_hook_has_seen_stays(width: int) -> None:
+    """The root's part is written over the neighbours' part, but not over a tensor that someone may keep."""
+    torch.manual_seed(0)
+    edge_index, x = torch.randint(6, (2, 15)), torch.randn(6, 5)
+    conv = SAGEConv(5, width)
+    plain = conv(x, edge_index)
+    seen: list[torch.Tensor] = []
+    conv.lin_l.register_forward_hook(lambda module, args, out: seen.append(out))
+    conv.lin_r.register_forward_hook(lambda module, args, out: seen.append(out))
+    torch.testing.assert_close(conv(x, edge_index), plain)
+    torch.testing.assert_close(seen[0] + seen[1], plain)

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gnnlib.nn.aggr.base import is_aggregation, over_neighbours
 from gnnlib.nn.aggr.resolver import aggregation_resolver, reduction_name
@@ -206,20 +207,53 @@ class Conv(nn.Module):
         return over_neighbours(self.aggr_module, adj, x, weight)
 
     def _aggregate_then(
-        self, lin: Linear, adj: CSR, x: Tensor, weight: Tensor | None, reduce: Reduce
+        self,
+        lin: Linear,
+        adj: CSR,
+        x: Tensor,
+        weight: Tensor | None,
+        reduce: Reduce,
+        root: Linear | None,
+        x_root: Tensor | None,
     ) -> Tensor:
-        """``lin`` of the reduced neighbours; a linear reduction runs on the narrower side of the map."""
+        """``lin`` of the reduced neighbours plus ``root`` of the nodes themselves, if both are given.
+
+        A linear reduction runs on the narrower side of the map. One product serves both maps where they read
+        the same x; elsewhere the second one adds to what the first has written.
+        """
+        if root is None or x_root is None:
+            root = x_root = None
         if not self.reduces:
             mapped: Tensor = lin(self._aggregate(adj, x, weight))
-            return mapped
+            return _plus(mapped, root, x_root, seen=lin.hooked)
         lin.expect(x.size(-1))
         narrower = lin.out_channels < x.size(-1)
         if reduce in ("max", "min") or not narrower or lin.hooked:
-            out: Tensor = lin(spmm(adj, x, weight, reduce))
+            return _plus(lin(spmm(adj, x, weight, reduce)), root, x_root, seen=lin.hooked)
+        if root is not None and x_root is x and not root.hooked:
+            root.expect(x.size(-1))
+            both = F.linear(x, torch.cat([lin.weight, root.weight]))
+            neighbours, own = torch.split(both, [lin.out_channels, root.out_channels], dim=-1)
+            out = spmm(adj, neighbours, weight, reduce) + own
+            for bias in (lin.bias, root.bias):
+                out = out if bias is None else out + bias.to(out.dtype)
             return out
-        out = spmm(adj, torch.nn.functional.linear(x, lin.weight), weight, reduce)
-        return out if lin.bias is None else out + lin.bias.to(out.dtype)
+        out = spmm(adj, F.linear(x, lin.weight), weight, reduce)
+        out = out if lin.bias is None else out + lin.bias.to(out.dtype)
+        return _plus(out, root, x_root)
 
     def __repr__(self) -> str:
         sizes = [str(getattr(self, n)) for n in ("in_channels", "out_channels") if hasattr(self, n)]
         return f"{self._who}({', '.join(sizes)})"
+
+
+def _plus(out: Tensor, root: Linear | None, x: Tensor | None, *, seen: bool = False) -> Tensor:
+    """``out + root(x)``, written over ``out`` unless someone has ``seen`` that."""
+    if root is None or x is None:
+        return out
+    root.expect(x.size(-1))
+    plain = x.dim() == 2 and root.bias is None and out.dtype == x.dtype == root.weight.dtype
+    if seen or root.hooked or not plain or torch._C._are_functorch_transforms_active():
+        own: Tensor = root(x)
+        return out + own
+    return out.addmm_(x, root.weight.t())

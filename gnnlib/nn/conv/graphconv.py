@@ -65,5 +65,4 @@ class GraphConv(Conv):
         x_src, x_dst = self._pair(x)
         adj = self._graph(edge_index, x_src, x_dst, size)
         weight = self._edge_weight(adj, edge_weight, x_src)
-        out = self._aggregate_then(self.lin_rel, adj, x_src, weight, self.aggr)
-        return out if x_dst is None else out + self.lin_root(x_dst)
+        return self._aggregate_then(self.lin_rel, adj, x_src, weight, self.aggr, self.lin_root, x_dst)

@@ -95,9 +95,8 @@ class SAGEConv(Conv):
         if self.project:
             x_src = self.lin(x_src).relu()
         weight = self._edge_weight(adj, None, x_src) if self.reduces else None
-        out = self._aggregate_then(self.lin_l, adj, x_src, weight, self.aggr)
-        if self.root_weight and x_dst is not None:
-            out = out + self.lin_r(x_dst)
+        root = self.lin_r if self.root_weight else None
+        out = self._aggregate_then(self.lin_l, adj, x_src, weight, self.aggr, root, x_dst)
         return F.normalize(out, p=2.0, dim=-1) if self.normalize else out
 
     def __repr__(self) -> str:
