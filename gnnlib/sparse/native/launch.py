@@ -24,6 +24,8 @@ from numba import njit
 from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
+from gnnlib.sparse.native.helper import helper
+
 logger = logging.getLogger("gnnlib")
 
 _BLOCKS = "gnnlib.sparse.native."
@@ -66,9 +68,12 @@ def _use_threads(threads: int) -> None:
 
 
 def _fingerprint(module: str) -> str:
-    """Digest of a kernel's file and of the building blocks it uses, on which its machine code depends."""
+    """Digest of what a kernel's machine code depends on: its file, that of its package, where constants
+    stand, and the building blocks it uses.
+    """
     digest = hashlib.sha256()
-    for path in sorted(_sources(module, set())):
+    package = str(sys.modules[module.rpartition(".")[0]].__file__)
+    for path in sorted({package, *_sources(module, set())}):
         digest.update(Path(path).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -128,7 +133,7 @@ class Launcher:
 
 
 def variant(*key: Any) -> Callable[[Callable[..., Any]], Any]:
-    """``njit`` for a function that a factory makes, whose name shall tell ``key``.
+    """:func:`helper` for a function that a factory makes, whose name shall tell ``key``.
 
     Symbols of compiled code are made of names and argument types. Two variants of one name, compiled in two
     processes, could get the same symbol, and a third process that loads both from the disk cache would then
@@ -136,7 +141,7 @@ def variant(*key: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        return njit(_named(function, "_".join([function.__qualname__.split(".")[0], *map(str, key)])))
+        return helper(_named(function, "_".join([function.__qualname__.split(".")[0], *map(str, key)])))
 
     return decorate
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from gnnlib.sparse.native.helper import helper
+
 #: Edges in one piece of a hub row.
 CUT = 4096
 #: Runs of light rows; many more than threads, so that a thread delayed by other work holds little back.
@@ -20,7 +22,7 @@ BLOCK = 16
 AHEAD = 12
 
 
-@njit
+@helper
 def run_start(indptr, run):
     """First row of a run; a row costs one and each edge one."""
     rows = indptr.size - 1
@@ -35,7 +37,7 @@ def run_start(indptr, run):
     return rows if run == RUNS else low
 
 
-@njit
+@helper
 def row_of(indptr, e):
     """The row that holds slot e, or the next one that holds any."""
     low, high = 0, indptr.size - 1
@@ -48,7 +50,7 @@ def row_of(indptr, e):
     return low
 
 
-@njit
+@helper
 def pieces_of(hub, run):
     """First and last piece that go with a run: the pieces are dealt out evenly, since threads take as many
     runs each, in one block.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from gnnlib.sparse.native import lanes, tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import variant
 from gnnlib.sparse.native.rows import AHEAD, BLOCK
 
@@ -64,7 +64,7 @@ _winner2 = _winner_pass(2, False)
 _winner_rest = _winner_pass(1, True)
 
 
-@njit
+@helper
 def winner_block(indptr, indices, arg, grad, high, low, out, first, last):
     """Features first to last of all rows in order."""
     step, rows = tile.lanes(out), grad.shape[0]

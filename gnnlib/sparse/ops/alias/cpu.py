@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import random
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array
 from gnnlib.sparse.ops.alias import STEPS
 from gnnlib.sparse.registry import kernel, needs
 
 
-@njit
+@helper
 def _row(weight, start, stop, threshold, alias, share, stack):
     total = 0.0
     for s in range(start, stop):

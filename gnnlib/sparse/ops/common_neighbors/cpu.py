@@ -13,6 +13,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import bits, tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, num_threads
 from gnnlib.sparse.native.rows import AHEAD, RUNS, run_start
 from gnnlib.sparse.registry import kernel, needs
@@ -28,7 +29,7 @@ HUB = 64
 PLACES = 1 << 22
 
 
-@njit
+@helper
 def _search(indices, a, a_end, b, b_end, out, place):
     """Entries of row a that are in the longer row b: steps that double, then halves."""
     while a < a_end and b < b_end:
@@ -52,7 +53,7 @@ def _search(indices, a, a_end, b, b_end, out, place):
     return place
 
 
-@njit
+@helper
 def _walk(indices, a, a_end, b, b_end, out, place):
     """The same for rows of like length, without a branch on the comparison.
 
@@ -68,7 +69,7 @@ def _walk(indices, a, a_end, b, b_end, out, place):
     return place
 
 
-@njit
+@helper
 def _meet(indices, a, a_end, b, b_end, out, place):
     """Common entries of two rows, to ``out`` from ``place`` on; the place after them.
 
@@ -92,7 +93,7 @@ def _meet(indices, a, a_end, b, b_end, out, place):
     return _walk(indices, a, a_end, b, b_end, out, place)
 
 
-@njit
+@helper
 def _flip(indptr, indices, words, j, on):
     """Set the bits of the entries of row j, or clear their words."""
     for s in range(indptr[j], indptr[j + 1]):
@@ -100,7 +101,7 @@ def _flip(indptr, indices, words, j, on):
         words[k >> 6] = words[k >> 6] | (np.uint64(1) << np.uint64(k & 63)) if on else np.uint64(0)
 
 
-@njit
+@helper
 def _test(indices, a, a_end, words, out, place):
     """Entries of row a whose bits are set."""
     for s in range(a, a_end):
@@ -110,7 +111,7 @@ def _test(indices, a, a_end, words, out, place):
     return place
 
 
-@njit
+@helper
 def _pairs(indptr, indices, by_place, short, long, order, bound, words, out, counts, lo, hi):
     """Pairs lo to hi of the order, in which those that share a long row follow each other."""
     held = np.int64(-1)

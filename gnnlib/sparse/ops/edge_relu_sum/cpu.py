@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
@@ -58,7 +59,7 @@ _tile4 = _tile_pass(4, False)
 _rest = _tile_pass(1, True)
 
 
-@njit
+@helper
 def _rows(first, last, indices, x, direct, loose, edge_map, order, out, lo, hi):
     depth, step = x.shape[1], tile.lanes(x)
     for a in range(lo, hi, BLOCK):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, tile
 from gnnlib.sparse.native.edge_rows import edge_rows
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
@@ -66,7 +67,7 @@ _tile2 = _source_pass(2, False)
 _rest = _source_pass(1, True)
 
 
-@njit
+@helper
 def _rows(first, last, light, rows, slots, x, direct, loose, edge_map, order, grad, out, lo, hi):
     depth, step = x.shape[1], tile.lanes(x)
     for a in range(lo, hi, BLOCK):

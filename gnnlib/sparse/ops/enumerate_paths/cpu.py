@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import memory
 from gnnlib.sparse.native.counter import draw, unit
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, num_threads
 from gnnlib.sparse.native.rows import RUNS, run_start
 from gnnlib.sparse.ops.enumerate_paths.request import ENOUGH, FAR, Answer, Request, offsets
@@ -23,7 +24,7 @@ _SHORTEST, _ALL_SHORTEST, _SIMPLE = 0, 1, 2
 _KINDS = {"shortest": _SHORTEST, "all_shortest": _ALL_SHORTEST, "simple": _SIMPLE}
 
 
-@njit
+@helper
 def _ball(indptr, indices, v, length, dist, queue, first, least):
     """Distances to v, and the next node on the way of each; how many nodes are within ``length`` steps.
 
@@ -52,7 +53,7 @@ def _ball(indptr, indices, v, length, dist, queue, first, least):
     return tail
 
 
-@njit
+@helper
 def _by_number(dist, queue, tail):
     """Sort the nodes of each distance, in which order the shortest paths are written."""
     lo = 1
@@ -64,13 +65,13 @@ def _by_number(dist, queue, tail):
         lo = hi
 
 
-@njit
+@helper
 def _forget(dist, queue, tail):
     for q in range(tail):
         dist[queue[q]] = FAR
 
 
-@njit
+@helper
 def _on(path, depth, w):
     """Whether w is among the first nodes of the path."""
     found = False
@@ -79,7 +80,7 @@ def _on(path, depth, w):
     return found
 
 
-@njit
+@helper
 def _next(indptr, indices, kind, length, dist, path, cursor, depth):
     """Go on to the next path in depth-first order; its length, 0 at the end."""
     while depth >= 0:
@@ -100,7 +101,7 @@ def _next(indptr, indices, kind, length, dist, path, cursor, depth):
     return 0
 
 
-@njit
+@helper
 def _count_of(indptr, indices, kind, length, v, tail, room, dist, queue, path, cursor, counts):
     """Count the paths to v by their length; False when they need more room than there is."""
     if kind == _SHORTEST:
@@ -137,7 +138,7 @@ def _count(indptr, indices, kind, length, room, dist, queue, first, least, path,
                 _forget(dist[t], queue[t], tail)
 
 
-@njit
+@helper
 def _kept(seed, v, k, r, count, wanted, written):
     """Whether path r of ``count`` is among the ``wanted``: each set of so many is equally likely."""
     if count == wanted:
@@ -145,7 +146,7 @@ def _kept(seed, v, k, r, count, wanted, written):
     return unit(draw(draw(draw(seed, v), k), r)) * (count - r) < wanted - written
 
 
-@njit
+@helper
 def _put(path, k, at, dist, nodes, distance):
     """Write a path of k edges from its far end on, and where they are wanted the distances."""
     for i in range(k + 1):
@@ -155,7 +156,7 @@ def _put(path, k, at, dist, nodes, distance):
             distance[at + i] = dist[node]
 
 
-@njit
+@helper
 def _write_of(
     indptr, indices, kind, length, seed, v, tail, dist, queue, first, least, path, cursor, counts, offset,
     base, seen, nodes, distance,

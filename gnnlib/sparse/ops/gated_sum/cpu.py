@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import gate, tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, row_of, run_start
@@ -73,7 +74,7 @@ _tile2 = _tile_pass(2)
 _tile1 = _tile_pass(1)
 
 
-@njit
+@helper
 def _sum_rows(first, last, ids, indices, slot, k, q, v, factor, edge, inward, outward, out, rate, lo, hi):
     lanes = tile.lanes(k)
     for a in range(lo, hi, BLOCK):
@@ -90,7 +91,7 @@ def _sum_rows(first, last, ids, indices, slot, k, q, v, factor, edge, inward, ou
             )
 
 
-@njit
+@helper
 def _combine(indptr, hub, partial, out):
     """Add up the pieces of each hub row in order."""
     for p in range(hub.shape[1]):
@@ -101,7 +102,7 @@ def _combine(indptr, hub, partial, out):
             out[i, f] += partial[p, f]
 
 
-@njit
+@helper
 def _share(
     run, indptr, hub, none, indices, slot, k, q, v, factor, edge, inward, outward, out, rate, part, rate_part
 ):
@@ -148,7 +149,7 @@ def _gated(
 _gated_launch = Launcher(_gated)
 
 
-@njit
+@helper
 def _add_product(a, b, out, rows):
     """``out += a[:rows].T @ b[:rows]``."""
     lanes = tile.lanes(b)
@@ -160,7 +161,7 @@ def _add_product(a, b, out, rows):
             tile.store(total, out, c, f)
 
 
-@njit
+@helper
 def _edges(indptr, indices, k, q, v, grad, edge, inward, outward, d_edge, d_inward, d_outward, lo, hi):
     """The gradients of edges lo to hi, and their part of those of the maps."""
     lanes, end, wide = tile.lanes(k), indices.size - 1, edge.shape[1]

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
@@ -158,7 +159,7 @@ _tile2 = _tile_pass(2, False, False)
 _rest = _tile_pass(1, True, False)
 
 
-@njit
+@helper
 def _rows(first, last, indices, x, direct, loose, edge_map, order, target, at, out, mean, arg, lo, hi):
     depth, step = x.shape[1], tile.lanes(x)
     full = at[VAR] + at[STD] >= -1 and at[MAX] >= 0 and at[MIN] >= 0 and direct.size + loose.size == 0
@@ -183,7 +184,7 @@ def _rows(first, last, indices, x, direct, loose, edge_map, order, target, at, o
             f += step
 
 
-@njit
+@helper
 def _combine(hub, partial, partial_arg, target, at, out, mean, arg):
     """Join the moments of the pieces of each hub row in order."""
     depth = partial.shape[1] // 4

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, tile
 from gnnlib.sparse.native.edge_rows import edge_rows
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, num_threads, optional, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
@@ -25,8 +26,7 @@ from gnnlib.sparse.ops.multi_reduce.cpu import edge_arrays, flat
 from gnnlib.sparse.ops.multi_reduce.names import MAX, MEAN, MIN, STD, SUM, VAR, places
 from gnnlib.sparse.registry import FLOATS, kernel, needs
 
-#: Rows among which the typical value of a feature is looked for.
-SAMPLE = 33
+SAMPLE = 33  #: rows among which the typical value of a feature is looked for
 
 
 def _coefficient_pass(count, part):
@@ -94,7 +94,7 @@ _coef2 = _coefficient_pass(2, False)
 _coef_rest = _coefficient_pass(1, True)
 
 
-@njit
+@helper
 def _coefficient_rows(indptr, grad, out, mean, centre, at, coef, d_target, lo, hi):
     depth, step, f = centre.shape[1], tile.lanes(grad), 0
     while depth - f >= 2 * step:
@@ -189,7 +189,7 @@ _source4 = _source_pass(4, False)
 _source_rest = _source_pass(1, True)
 
 
-@njit
+@helper
 def _source_rows(
     first, last, rows, slots, x, centre, direct, loose, edge_map, order, coef, out, whole, lo, hi
 ):

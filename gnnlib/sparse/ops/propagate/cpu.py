@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import tile, vector
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
@@ -58,7 +59,7 @@ _tile2 = _tile_pass(2)
 _tile1 = _tile_pass(1)
 
 
-@njit
+@helper
 def _narrow(
     first, last, indices, weight, x, base, row_scale, col_scale, decay, restart, out, lo, hi, f, width
 ):
@@ -89,7 +90,7 @@ def _narrow(
                 out[i, k] += restart * base[i, k]
 
 
-@njit
+@helper
 def _rows(first, last, indices, weight, x, base, row_scale, col_scale, decay, restart, out, lo, hi):
     """Rows lo to hi, a few at a time so that the parts of a gathered row are read soon after each other."""
     lanes = tile.lanes(x)
@@ -130,7 +131,7 @@ def _rows(first, last, indices, weight, x, base, row_scale, col_scale, decay, re
             )
 
 
-@njit
+@helper
 def _combine(indptr, hub, partial, base, row_scale, decay, restart, out):
     """Add up the pieces of each hub row in order."""
     for p in range(hub.shape[1]):
@@ -142,7 +143,7 @@ def _combine(indptr, hub, partial, base, row_scale, decay, restart, out):
             out[i, f] += factor * partial[p, f]
 
 
-@njit
+@helper
 def _share(
     run,
     indptr,

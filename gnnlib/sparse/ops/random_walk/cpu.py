@@ -7,6 +7,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import random, tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, optional
 from gnnlib.sparse.ops.random_walk import EITHER, IN
 from gnnlib.sparse.registry import kernel, needs
@@ -56,7 +57,7 @@ def _weight_between(indptr, indices, weight, i, x):
     return found
 
 
-@njit
+@helper
 def _one(indptr, indices, weight, threshold, alias, total, bias, mode, simple, start, walk):
     """Fill one walk, whose first node is in place; the number of proposals."""
     back, near, far, bound, excess = bias

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, RUNS, row_of
@@ -14,7 +15,7 @@ from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
 
 
-@njit
+@helper
 def _dot_edges(indptr, indices, a, b, out, lo, hi):
     heads = out.shape[1]
     depth = a.shape[1] // max(heads, 1)
@@ -52,7 +53,7 @@ def _dot(indptr, indices, a, b, out):
         _dot_edges(indptr, indices, a, b, out, num_edges * t // RUNS, num_edges * (t + 1) // RUNS)
 
 
-@njit
+@helper
 def _combine_edges(indptr, indices, a, b, sign, out, lo, hi):
     i = row_of(indptr, lo)
     for e in range(lo, hi):

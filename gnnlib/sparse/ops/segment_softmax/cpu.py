@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import RUNS, run_start
@@ -15,7 +16,7 @@ from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.registry import FLOATS, kernel, needs
 
 
-@njit
+@helper
 def _softmax_rows(indptr, src, out, lo, hi):
     for i in range(lo, hi):
         start, stop = indptr[i], indptr[i + 1]

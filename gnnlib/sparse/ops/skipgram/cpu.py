@@ -15,6 +15,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, random, tile, vector
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import SMALL, Launcher, array, num_threads
 from gnnlib.sparse.ops.skipgram import ABREAST, SATURATED, UNIT, abreast
 from gnnlib.sparse.registry import kernel, needs
@@ -29,7 +30,7 @@ TRIAL = 4
 WIDE = 64
 
 
-@njit
+@helper
 def _dots(table, other, u, out, i, score, e):
     """Minus the score of context u with every output of centre i, to ``score[0, e:]``; three at a time."""
     last = out.shape[1] - 1
@@ -47,7 +48,7 @@ def _dots(table, other, u, out, i, score, e):
         score[0, e + k2] = -vector.total(vector.fold(c))
 
 
-@njit
+@helper
 def _coefficients(score, lo, hi):
     """Logistic function of what stands negated in ``score[0, lo:hi]``, certain beyond the bound."""
     one, zero = lanes.fill(score, 1, score.dtype.type(1)), tile.zero(score, 1)
@@ -60,7 +61,7 @@ def _coefficients(score, lo, hi):
         tile.store(s, score, 0, e)
 
 
-@njit
+@helper
 def _score(table, other, ptr, context, out, rate, base, lo, hi, score, held):
     outputs = out.shape[1]
     for i in range(lo, hi):
@@ -116,7 +117,7 @@ def _sum_wide(table, other, more, more_other, ptr, context, out, score, i, at, c
         tile.store(t, more, u, col)
 
 
-@njit
+@helper
 def _sum(table, other, more, more_other, ptr, context, out, score, base, lo, hi, left, right):
     outputs = out.shape[1]
     for i in range(lo, hi):
@@ -130,7 +131,7 @@ def _sum(table, other, more, more_other, ptr, context, out, score, base, lo, hi,
             col += UNIT
 
 
-@njit
+@helper
 def _apply(table, more, rows, count, left, right):
     for r in range(count):
         i = np.int64(rows[r])
@@ -139,7 +140,7 @@ def _apply(table, more, rows, count, left, right):
             more[i, f] = 0
 
 
-@njit
+@helper
 def _distinct(values, lo, hi, mark, number, rows, count):
     for e in range(lo, hi):
         i = values[e]

@@ -11,6 +11,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from gnnlib.sparse.native import bits, tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, num_threads
 from gnnlib.sparse.native.rows import RUNS, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
@@ -37,7 +38,7 @@ def _count_products(a_indptr, a_indices, b_indptr, products):
 # -- places -------------------------------------------------------------------------------------------
 
 
-@njit
+@helper
 def _mark(i, a_indptr, a_indices, b_indptr, b_indices, words, touched):
     """Set the bits of the columns of row i; the number of columns and of words with bits."""
     count, num_touched = 0, 0
@@ -55,7 +56,7 @@ def _mark(i, a_indptr, a_indices, b_indptr, b_indices, words, touched):
     return count, num_touched
 
 
-@njit
+@helper
 def _count_rows(a_indptr, a_indices, b_indptr, b_indices, words, touched, counts, lo, hi):
     for i in range(lo, hi):
         count, num_touched = _mark(i, a_indptr, a_indices, b_indptr, b_indices, words, touched)
@@ -64,7 +65,7 @@ def _count_rows(a_indptr, a_indices, b_indptr, b_indices, words, touched, counts
             words[touched[t]] = 0
 
 
-@njit
+@helper
 def _unpack(at, words, indices, slot):
     """Write the columns of a word in order and clear it; the slot after them."""
     word = words[at]
@@ -76,7 +77,7 @@ def _unpack(at, words, indices, slot):
     return slot
 
 
-@njit
+@helper
 def _fill_rows(a_indptr, a_indices, b_indptr, b_indices, words, touched, indptr, indices, lo, hi):
     for i in range(lo, hi):
         _, num_touched = _mark(i, a_indptr, a_indices, b_indptr, b_indices, words, touched)
@@ -136,7 +137,7 @@ def spgemm_pattern(
 # -- values -------------------------------------------------------------------------------------------
 
 
-@njit
+@helper
 def _value_rows(
     a_indptr, a_indices, a_value, b_indptr, b_indices, b_value, c_indptr, c_indices, row, out, lo, hi
 ):
@@ -174,7 +175,7 @@ def _spgemm_values(
             )
 
 
-@njit
+@helper
 def _sampled_rows(
     p_indptr, p_indices, g_indptr, g_indices, g_value, q_indptr, q_indices, q_value, row, out, lo, hi
 ):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
@@ -54,7 +55,7 @@ _tile2 = _tile_pass(2)
 _tile1 = _tile_pass(1)
 
 
-@njit
+@helper
 def _narrow(first, last, indices, weight, x, row_scale, col_scale, out, lo, hi, head, f, width):
     """Sum the ``width`` features from column f on that do not fill a vector."""
     end = indices.size - 1
@@ -81,7 +82,7 @@ def _narrow(first, last, indices, weight, x, row_scale, col_scale, out, lo, hi, 
                 out[i, k] *= tile.item(row_scale, i)
 
 
-@njit
+@helper
 def _sum_rows(first, last, indices, weight, x, row_scale, col_scale, out, lo, hi):
     """Rows lo to hi, a few at a time so that the parts of a gathered row are read soon after each other."""
     heads = max(weight.shape[1], 1)
@@ -108,7 +109,7 @@ def _sum_rows(first, last, indices, weight, x, row_scale, col_scale, out, lo, hi
                 _narrow(first, last, indices, weight, x, row_scale, col_scale, out, a, b, head, f, stop - f)
 
 
-@njit
+@helper
 def _combine(indptr, hub, partial, row_scale, out):
     """Add up the pieces of each hub row in order."""
     one = out.dtype.type(1)
@@ -121,7 +122,7 @@ def _combine(indptr, hub, partial, row_scale, out):
             out[i, f] += scale * partial[p, f]
 
 
-@njit
+@helper
 def _share(run, indptr, first, last, hub, indices, weight, x, row_scale, unscaled, col_scale, out, partial):
     """A run of light rows and its share of the pieces of hub rows."""
     lo, hi = run_start(indptr, run), run_start(indptr, run + 1)

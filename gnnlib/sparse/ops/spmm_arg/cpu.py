@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import tile
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, num_threads, optional, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
@@ -59,7 +60,7 @@ _tile4 = _tile_pass(4)
 _tile1 = _tile_pass(1)
 
 
-@njit
+@helper
 def _narrow(first, last, indices, weight, x, sign, out, arg, lo, hi, head, f, width):
     weighted = weight.size > 0
     for i in range(lo, hi):
@@ -80,7 +81,7 @@ def _narrow(first, last, indices, weight, x, sign, out, arg, lo, hi, head, f, wi
                     arg[i, k] = e
 
 
-@njit
+@helper
 def _best_rows(first, last, indices, weight, x, sign, out, arg, lo, hi):
     heads = max(weight.shape[1], 1)
     depth = x.shape[1] // heads
@@ -100,7 +101,7 @@ def _best_rows(first, last, indices, weight, x, sign, out, arg, lo, hi):
                 _narrow(first, last, indices, weight, x, sign, out, arg, a, b, head, f, stop - f)
 
 
-@njit
+@helper
 def _combine(indptr, hub, partial, partial_arg, sign, out, arg):
     """The best of the pieces of each hub row, the first among equals."""
     for p in range(hub.shape[1]):
@@ -160,7 +161,7 @@ def spmm_arg(
     return out.view(num_rows, heads, depth).to(x.dtype), arg.view(num_rows, heads, depth)
 
 
-@njit
+@helper
 def _scatter_block(arg, indptr, indices, weight, grad, out, lo, hi):
     """Features lo to hi of all rows in order; the rows written next are asked for one row ahead."""
     depth = max(grad.shape[1] // max(weight.shape[1], 1), 1)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import tile, vector
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, optional
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, CUT, RUNS, hub_pieces, pieces_of, run_start
@@ -22,7 +23,7 @@ from gnnlib.sparse.ops.edge_attention.cpu.score import PAD, drop_args, flat, joi
 from gnnlib.sparse.registry import FLOATS, kernel, needs
 
 
-@njit
+@helper
 def _attend_rows(rows, graph, dst, src, factor, value, drop, result, lo, hi):
     """The pass over targets lo to hi; ``rows`` names the target of each, or is empty where it is the row."""
     first, last, indices = graph
@@ -96,7 +97,7 @@ def _attend_rows(rows, graph, dst, src, factor, value, drop, result, lo, hi):
                 vector.put(above, p, g, t)
 
 
-@njit
+@helper
 def _targets(lo, hi, factor, upstream, target, d_dst):
     """A target's part of the gradient, and what its sources will ask of it: rows ``[dst | lse | delta]``."""
     dst, grad, out, above, mass, lse = upstream
@@ -124,7 +125,7 @@ def _targets(lo, hi, factor, upstream, target, d_dst):
             vector.put(d_dst, i, h, factor * s + (one - factor) * t - s * slope if scored else none)
 
 
-@njit
+@helper
 def _sources(rows, graph, src, factor, value, drop, grad, target, d_value, d_src, lo, hi):
     """The pass over sources lo to hi; ``rows`` names the source of each, or is empty where it is the row."""
     first, last, targets, slots = graph

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from gnnlib.sparse.native import tile, vector
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, variant
 from gnnlib.sparse.native.rows import AHEAD, CUT, RUNS, pieces_of, run_start
 from gnnlib.sparse.ops.edge_attention.cpu.score import PAD, SCORES, kept, soften
@@ -88,7 +89,7 @@ def _rows(kind):
     return run
 
 
-@njit
+@helper
 def merge(hub, parts, result, alpha):
     """Join the pieces of each hub row: a sum counts as much as its maximum is below the greatest."""
     out, top, total = result

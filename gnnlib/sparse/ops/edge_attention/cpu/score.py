@@ -12,6 +12,7 @@ from numba import njit
 from torch import Tensor
 
 from gnnlib.sparse.native import counter, tile, vector
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import array
 from gnnlib.sparse.ops.edge_attention.dropout import STEPS
 
@@ -134,7 +135,7 @@ def soften(weight, n, top, total, p, pieces):
                 tile.store(tile.load(one / all_of, weight, h, k, 1), weight, h, k)
 
 
-@njit
+@helper
 def join(hub, parts, whole):
     """Add up the pieces of each hub row in order."""
     for p in range(hub.shape[1]):

@@ -8,9 +8,10 @@ steps, so that a gathered row is read again while it is in cache.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from gnnlib.sparse.native import tile, vector
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, variant
 from gnnlib.sparse.native.rows import AHEAD, CUT, RUNS, pieces_of, run_start
 from gnnlib.sparse.ops.edge_attention.cpu.score import CHUNK, PAD, SCORES, join, kept
@@ -216,7 +217,7 @@ def _weigh(kind):
     return run
 
 
-@njit
+@helper
 def _total(shares, rows):
     """Add up the shares of ``rows`` rows each, in order, into the first."""
     for r in range(rows, shares.shape[0]):

@@ -8,12 +8,13 @@ from typing import Self
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.counter import child
 from gnnlib.sparse.native import tile
 from gnnlib.sparse.native.counter import below, draw, unit
+from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array
 from gnnlib.sparse.ops.sample_neighbors.cpu.places import Places, entry
 from gnnlib.sparse.ops.sample_neighbors.request import Answer, Edges, Relation, Request, refuse
@@ -25,7 +26,7 @@ __all__ = ["Sampled"]
 AHEAD = 16
 
 
-@njit
+@helper
 def _window(indptr, time, limits, i, tag, last):
     """First slot and end of what may be drawn into row i."""
     lo, hi = tile.item(indptr, i), tile.item(indptr, i + 1)
@@ -43,7 +44,7 @@ def _window(indptr, time, limits, i, tag, last):
     return lo, hi
 
 
-@njit
+@helper
 def _positive(weight, lo, hi):
     count = 0
     for s in range(lo, hi):
@@ -71,7 +72,7 @@ def _count(indptr, weight, time, limits, node, tag, k, replace, last, start, cou
             count[f + 1] = min(n, k)
 
 
-@njit
+@helper
 def _choose(lo, n, k, state, slot, at):
     """k of n places, each set equally likely."""
     if k * k > 16 * n:
@@ -92,7 +93,7 @@ def _choose(lo, n, k, state, slot, at):
         slot[at + m] = place
 
 
-@njit
+@helper
 def _choose_weighted(weight, lo, hi, k, state, slot, at):
     """The k earliest arrivals of exponential clocks, in order."""
     arrival = np.empty(k, np.float64)
@@ -112,7 +113,7 @@ def _choose_weighted(weight, lo, hi, k, state, slot, at):
             m = min(m + 1, k)
 
 
-@njit
+@helper
 def _choose_again_weighted(weight, lo, hi, k, state, slot, at):
     """k places with replacement, by halving the running sums."""
     sums = np.empty(hi - lo, np.float64)
