@@ -17,16 +17,15 @@ def as_graph(graph: Any, num_nodes: int | None = None) -> CSR:
     """The graph as a square CSR, with the edge weights that it brings.
 
     Takes what :func:`gnnlib.as_csr` takes, a PyG ``Data`` (``edge_index``, ``num_nodes``, ``edge_weight``)
-    and a
-    networkx graph, whose nodes are numbered in its own order and whose ``weight`` attributes are the weights.
-    An undirected graph holds both directions of each edge; networkx's are given both.
+    and a networkx graph, whose nodes are numbered in its own order and whose ``weight`` attributes are the
+    weights. An undirected graph holds both directions of each edge; networkx's are given both.
 
     Raises: ValueError for a graph that is not square, or weights that are negative or no numbers.
     """
     networkx = sys.modules.get("networkx")
     if networkx is not None and isinstance(graph, networkx.Graph):
         csr = _from_networkx(graph)
-    elif isinstance(getattr(graph, "edge_index", None), Tensor) and not isinstance(graph, CSR):
+    elif not isinstance(graph, CSR) and isinstance(getattr(graph, "edge_index", None), Tensor):
         csr = as_csr(graph.edge_index, int(graph.num_nodes))
         weight = getattr(graph, "edge_weight", None)
         csr = csr if weight is None else csr.with_value(weight.view(-1))
@@ -71,6 +70,8 @@ def out_weight(csr: CSR) -> tuple[CSR, Tensor]:
 def out_degree(csr: CSR) -> Tensor:
     """Sum of the weights of each node's outgoing edges, float64 ``[N]``."""
     out, weight = out_weight(csr)
+    if csr.value is None:
+        return out.indptr.diff().double()
     total = torch.zeros(csr.num_rows, dtype=torch.float64, device=csr.device)
     return total.index_add_(0, out.rows, out.to_slots(weight).double())
 

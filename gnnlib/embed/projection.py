@@ -22,10 +22,8 @@ class FastRP(NodeEmbedding):
         S = D^{-1} A, \quad L = \operatorname{diag}\big((d_j / 2m)^\beta\big)
 
     Chen, Sultan, Tian, Chen and Skiena, FastRP, CIKM 2019, Alg. 1. An entry of R depends on seed, node and
-    column
-    alone. As in the authors' code rows of each term are scaled to length 1 and columns of the result
-    standardised;
-    both can be turned off.
+    column alone. As in the authors' code rows of each term are scaled to length 1 and columns of the result
+    standardised; both can be turned off.
 
     Args:
         dim: columns of the embedding.
@@ -88,8 +86,7 @@ class FastRP(NodeEmbedding):
             self._add(result, term, alpha)
             self._tell("propagating", k + 1, len(self.weights))
         if self.standardize:
-            variance, mean = torch.var_mean(result, 0, correction=0)
-            result.sub_(mean).mul_(torch.where(variance > 0, variance.rsqrt(), 1.0))
+            _standardize(result)
         return result
 
     def _add(self, result: Tensor, term: Tensor, alpha: float) -> None:
@@ -99,6 +96,23 @@ class FastRP(NodeEmbedding):
             result.addcmul_(term, alpha / length.clamp(min=1e-12))
         elif alpha:
             result.add_(term, alpha=alpha)
+
+
+def _standardize(x: Tensor) -> None:
+    """Give each column mean 0 and variance 1, in place; one that is constant but for rounding keeps its own.
+
+    Two sums by blocks of rows: torch's variance of columns runs through them one by one.
+    """
+    mean = _column_sums(x, 1) / max(x.shape[0], 1)
+    x.sub_(mean)
+    variance = _column_sums(x, 2) / max(x.shape[0], 1)
+    x.mul_(torch.where(variance > (1e-5 * mean).square(), variance.rsqrt(), 1.0))
+
+
+def _column_sums(x: Tensor, power: int) -> Tensor:
+    """Sums of the powers of each column, in float64 across blocks, ``[F]`` in x's dtype."""
+    sums = [(rows if power == 1 else rows.square()).sum(0) for rows in torch.split(x, 4096)]
+    return torch.stack(sums).sum(0, dtype=torch.float64).to(x.dtype) if sums else x.new_zeros(x.shape[1])
 
 
 class RandNE(NodeEmbedding):

@@ -14,7 +14,19 @@ from sklearn.base import clone
 from torch_geometric.data import Data
 
 from gnnlib import as_csr
-from gnnlib.embed import HOPE, LINE, DeepWalk, FastRP, GraRep, NetMF, Node2Vec, ProNE, RandNE, Walklets
+from gnnlib.embed import (
+    HOPE,
+    LINE,
+    DeepWalk,
+    FastRP,
+    GraRep,
+    NetMF,
+    Node2Vec,
+    ProNE,
+    RandNE,
+    Walklets,
+    projection,
+)
 from gnnlib.embed.factor import spectral_propagate
 from gnnlib.sparse import use_backend
 from gnnlib.sparse.ops.sparse_projection import sparse_projection
@@ -228,3 +240,12 @@ def test_the_filter_of_prone_is_its_chebyshev_sum() -> None:
 def test_bad_parameters_are_told(method: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         method.fit(torch.tensor([[0, 1], [1, 2]]))
+
+
+def test_columns_are_standardized_and_constant_ones_left() -> None:
+    x = torch.randn(9000, 4, dtype=torch.float64) * torch.tensor([1.0, 50.0, 0.0, 0.01]) + 3.7
+    x[:, 3] -= 3.7
+    found = x.float()
+    projection._standardize(found)
+    wanted = (x - x.mean(0)) / torch.where(x.var(0) > 1e-9, x.std(0, correction=0), 1.0)
+    torch.testing.assert_close(found.double(), wanted, atol=2e-4, rtol=2e-4)
