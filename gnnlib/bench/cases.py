@@ -12,7 +12,7 @@ from gnnlib.bench.embedding import fast_rp, node2vec_walks, skip_gram
 from gnnlib.bench.graphs import Graph
 from gnnlib.bench.pairs import common_neighbors
 from gnnlib.bench.problems import Problem, aggregation, hypergraph_layer, training_step
-from gnnlib.bench.propagation import repeated
+from gnnlib.bench.propagation import lazy_step, repeated
 from gnnlib.bench.sampling import neighbor_sampling
 
 
@@ -161,6 +161,15 @@ CASES: dict[str, Case] = {
             "propagate, 50 steps, F = 64",
             partial(repeated, features=64, steps=50),
             rounds=3,
+        ),
+        Case(
+            "lazy-step",
+            "propagate",
+            "arxiv-like",
+            "LazyGNN training step beside a GCN of 16 layers, hidden 128",
+            partial(lazy_step, in_channels=128, hidden=128, classes=40, layers=16),
+            huge_pages=True,
+            rounds=2,
         ),
         Case(
             "gcn-step",

@@ -1,18 +1,21 @@
-"""Repeated propagation as a case: many steps of the normalised adjacency."""
+"""Propagation over many hops as a case: many steps in one call, and a few in each training step."""
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gnnlib.bench import reference
 from gnnlib.bench.graphs import Graph
-from gnnlib.bench.peers import AGGREGATE
-from gnnlib.bench.problems import Problem
+from gnnlib.bench.peers import AGGREGATE, FORMS
+from gnnlib.bench.problems import Problem, first
 from gnnlib.bench.timing import Run
 from gnnlib.bench.traffic import NOTHING, neighbor_pass, node_arrays
+from gnnlib.sparse import use_backend
 
 
 def repeated(graph: Graph, *, features: int, steps: int) -> Problem:
@@ -58,3 +61,68 @@ def repeated(graph: Graph, *, features: int, steps: int) -> Problem:
         passes += neighbor_pass(graph, features) + node_arrays(graph, 1, 1)
     names = ("ours", "pyg", "pyg-csr", "torch-reduce")
     return Problem({name: functools.partial(start, name) for name in names}, verify, passes)
+
+
+def lazy_step(graph: Graph, *, in_channels: int, hidden: int, classes: int, layers: int) -> Problem:
+    """A training step of LazyGNN beside one of PyG's GCN that looks ``layers`` hops far in each step.
+
+    LazyGNN propagates twice a step, from where the last step ended, and so comes as far after as many steps.
+    They are different models: ours is held to the reference kernels in float64, at its first step.
+    """
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(graph.num_nodes, in_channels, generator=draw)
+    y = torch.randint(classes, (graph.num_nodes,), generator=draw)
+
+    def lazy() -> nn.Module:
+        from gnnlib.models import registry
+
+        options: dict[str, Any] = {"hidden_channels": hidden, "dropout": 0.0, "norm": "none", "K": layers}
+        config = registry.config_class("lazygnn")(**options)
+        model: nn.Module = registry.build("lazygnn", "node", in_channels, classes, config)
+        return model
+
+    def deep() -> nn.Module:
+        from torch_geometric.nn import GCN
+
+        model: nn.Module = GCN(in_channels, hidden, layers, classes)
+        return model
+
+    def made(name: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return (lazy() if name == "ours" else deep()).to(dtype)
+
+    def start(name: str) -> Run:
+        model = made(name)
+        adj = graph.edge_index if name == "ours" else FORMS[name](graph)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+        def run() -> Tensor:
+            optimizer.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(model(x, adj), y)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            return loss.detach()
+
+        return run
+
+    def gradients(dtype: torch.dtype) -> dict[str, Tensor]:
+        model = made("ours", dtype)
+        torch.autograd.backward(F.cross_entropy(model(x.to(dtype), graph.edge_index), y))
+        return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+    @functools.cache
+    def expected() -> dict[str, reference.Expected]:
+        with use_backend("reference"):
+            return reference.gradients(gradients(torch.float64))
+
+    def verify(name: str) -> str | None:
+        if name != "ours":
+            return None
+        got = gradients(torch.float32)
+        return first(expected()[n].disagreement(g) for n, g in got.items())
+
+    passes = NOTHING
+    for _ in range(4):  # two steps forward and two back
+        passes += neighbor_pass(graph, classes)
+    return Problem({n: functools.partial(start, n) for n in ("ours", "pyg", "pyg-csr")}, verify, passes)
