@@ -67,8 +67,8 @@ def lazy_step(graph: Graph, *, in_channels: int, hidden: int, classes: int, laye
     """A training step of LazyGNN beside one of PyG's GCN that looks ``layers`` hops far in each step.
 
     LazyGNN propagates twice a step, from where the last step ended, and so comes as far after as many steps.
-    They are different models: ours is held to the reference kernels in float64, at its first step on a smaller
-    draw, where sums over nodes do not hide small gradients in the rounding of large ones.
+    They are different models: ours is held to the reference kernels in float64, at its first step and on a
+    smaller draw, where sums over nodes do not hide small gradients in the rounding of large ones.
     """
     sample = GRAPHS[graph.name](0.01) if graph.num_edges > SMALL else graph
 
