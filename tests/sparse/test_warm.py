@@ -1,0 +1,25 @@
+"""``gnnlib doctor --warm`` leaves no kernel cold.
+
+It stands behind the tests of the ops, in a file that comes after theirs: what they have compiled is on disk.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+def test_warming_compiles_both_forms_of_every_kernel() -> None:
+    pytest.importorskip("numba")
+    from gnnlib.sparse.native.launch import Launcher
+    from gnnlib.sparse.warm import warm
+
+    steps: list[tuple[int, int]] = []
+    done = warm(lambda what, at, total: steps.append((at, total)), dtypes=(torch.float32,))
+    assert set(done.kernels) >= {"spmm"}
+    for kernel in Launcher.kernels:
+        forms = set(kernel.serial.signatures)
+        assert forms, f"no call in gnnlib/sparse/warm.py reaches {kernel.name}"
+        assert forms <= set(kernel.parallel.signatures)
+    assert [at for at, _ in steps] == sorted(at for at, _ in steps)
+    assert steps[-1][0] == steps[-1][1]
