@@ -9,7 +9,7 @@ from numba import njit
 
 
 def helper(function: Callable[..., Any]) -> Any:
-    """``njit`` without a way in from Python, whose code would cost a third of the time of a compilation.
+    """``njit`` without a way in from Python, whose code costs a tenth of the time of a compilation.
 
     Calling the result from Python is an error of the process, not an exception.
     """
