@@ -9,6 +9,7 @@ import pytest
 import torch
 
 
+@pytest.mark.timeout(900)  # run alone, it compiles everything
 def test_warming_compiles_both_forms_of_every_kernel() -> None:
     pytest.importorskip("numba")
     from gnnlib.sparse.native.launch import Launcher
