@@ -69,9 +69,9 @@ def out_weight(csr: CSR) -> tuple[CSR, Tensor]:
 
 def out_degree(csr: CSR) -> Tensor:
     """Sum of the weights of each node's outgoing edges, float64 ``[N]``."""
-    out, weight = out_weight(csr)
     if csr.value is None:
-        return out.indptr.diff().double()
+        return csr.transposed.indptr.diff().double()
+    out, weight = out_weight(csr)
     total = torch.zeros(csr.num_rows, dtype=torch.float64, device=csr.device)
     return total.index_add_(0, out.rows, out.to_slots(weight).double())
 

@@ -12,7 +12,7 @@ __all__ = ["ABREAST", "skipgram", "UNIT", "walk_windows"]
 #: Columns of the tables come in multiples of this.
 UNIT = 16
 #: So many walks are gone along side by side: a block of centres then holds few of one walk, yet some that
-#: share contexts, which a cache still holds (all walks side by side took a fifth longer).
+#: share contexts, which a cache still holds (all walks side by side took a quarter longer).
 ABREAST = 64
 #: Scores beyond count as certain, as in word2vec.
 SATURATED = 6.0
