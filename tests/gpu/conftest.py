@@ -12,7 +12,7 @@ import torch
 from gnnlib.sparse import use_backend
 
 
-def _absent(device: str) -> str | None:
+def absent(device: str) -> str | None:
     """Why the kernels cannot run there, or None."""
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
@@ -38,7 +38,7 @@ def _absent(device: str) -> str | None:
 def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
     """Everything in the test runs on the gpu backend, with tensors on this device."""
     name = "cuda" if request.param == "cuda" else "cpu"
-    if (why := _absent(name)) is not None:
+    if (why := absent(name)) is not None:
         pytest.skip(why)
     with use_backend("gpu"):
         yield torch.device(name, 0) if name == "cuda" else torch.device(name)

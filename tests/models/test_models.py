@@ -46,7 +46,7 @@ def graph_inside(batch: Tensor = BATCH) -> Tensor:
 
 def incidences_of(edge_index: Tensor) -> Tensor:
     """Five pairs of a node and a hyperedge, which comes after the N nodes."""
-    return edge_index[:, :5] + torch.tensor([[0], [N]])
+    return edge_index[:, :5] + torch.tensor([[0], [N]], device=edge_index.device)
 
 
 SHAPES = {"node": (N, OUT), "graph": (3, OUT), "link": (5,), "hypergraph": (N, OUT), "incidence": (5,)}

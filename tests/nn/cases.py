@@ -148,36 +148,37 @@ def on_fresh_memory(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 
 
 def on_own_pairs(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
-    out: Tensor = layer(x, edge_index, torch.arange(x.size(0)).expand(2, -1))
+    out: Tensor = layer(x, edge_index, torch.arange(x.size(0), device=x.device).expand(2, -1))
     return out.unsqueeze(1)
 
 
 def on_relations(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
-    out: Tensor = layer(x, edge_index, torch.arange(edge_index.size(1)) % 3)
+    out: Tensor = layer(x, edge_index, torch.arange(edge_index.size(1), device=x.device) % 3)
     return out
 
 
 def on_edge_attr(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
-    place = torch.arange(edge_index.size(1)) % 60  # each graph of a batch has 60 edges
+    place = torch.arange(edge_index.size(1), device=x.device) % 60  # each graph of a batch has 60 edges
     edge_attr = torch.stack([place.sin(), (2 * place).cos()], dim=1).to(x.dtype)
     out: Tensor = layer(x, edge_index, edge_attr)
     return out
 
 
 def on_edge_attr_last(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
-    place = torch.arange(edge_index.size(1)) % 60  # each graph of a batch has 60 edges
+    place = torch.arange(edge_index.size(1), device=x.device) % 60  # each graph of a batch has 60 edges
     edge_attr = torch.stack([place.sin(), (2 * place).cos()], dim=1).to(x.dtype)
     out: Tensor = layer(x, edge_index, edge_attr=edge_attr)
     return out
 
 
 def on_single_nodes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
-    out: Tensor = layer(x, edge_index, torch.arange(x.size(0)), x.size(0))  # each node is read as a graph
+    batch = torch.arange(x.size(0), device=x.device)  # each node is read as a graph
+    out: Tensor = layer(x, edge_index, batch, x.size(0))
     return out
 
 
 def on_batches(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
-    out: Tensor = layer(x, edge_index, torch.arange(x.size(0)) // 20)
+    out: Tensor = layer(x, edge_index, torch.arange(x.size(0), device=x.device) // 20)
     return out
 
 
@@ -190,12 +191,12 @@ def on_sets(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 
 
 def on_single_codes(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
-    out: Tensor = layer(x, torch.arange(x.size(0)), x.size(0))
+    out: Tensor = layer(x, torch.arange(x.size(0), device=x.device), x.size(0))
     return out
 
 
 def on_graphs_of_one_node(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
-    out: Tensor = layer(x, edge_index[:, :0], torch.arange(x.size(0)), x.size(0))
+    out: Tensor = layer(x, edge_index[:, :0], torch.arange(x.size(0), device=x.device), x.size(0))
     return out
 
 
@@ -210,7 +211,7 @@ def on_patches(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
     n = x.size(0)
     graphs = Graphs.of(edge_index, n, torch.arange(n) // 20)
     slots = partition_graphs(graphs, 21, torch.arange(graphs.num_graphs))  # more than there are nodes
-    patches = graph_patches(graphs, 21, slots)
+    patches = graph_patches(graphs, 21, slots).to(x.device)
     out: Tensor = patches.slotted(layer(x, patches))
     return out[graphs.batch, slots]
 
@@ -221,7 +222,7 @@ def on_hyperedges(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
 
 
 def on_sequences(layer: nn.Module, x: Tensor, edge_index: Any) -> Tensor:
-    node = torch.arange(x.shape[0])
+    node = torch.arange(x.shape[0], device=x.device)
     out: Tensor = layer([(x, torch.stack([node, node, node], 1))])
     return out
 

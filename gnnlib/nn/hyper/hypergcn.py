@@ -139,9 +139,10 @@ def _farthest_projected(
 ) -> tuple[Tensor, Tensor]:
     """Slots of the members with the largest and the smallest projection, ``[M']`` each, for sizes from 2."""
     if generator is None:
-        generator = torch.Generator(signal.device).manual_seed(0)
-    r = torch.rand(signal.size(1), generator=generator, device=signal.device, dtype=torch.float64)
-    p = (signal.double() @ r)[h.v2e.indices.long()]  # [nnz]; in double, so that no precision makes new ties
+        generator = torch.Generator().manual_seed(0)
+    r = torch.rand(signal.size(1), generator=generator, device=generator.device, dtype=torch.float64)
+    p = signal.double() @ r.to(signal.device)  # [N]; in double, so that no precision makes new ties
+    p = p[h.v2e.indices.long()]
     row = h.v2e.rows
     first = _first_extreme(p, row, h.num_hyperedges)
     rest = -p
