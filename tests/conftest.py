@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections.abc import Iterator
@@ -18,6 +19,16 @@ if (
     not torch.cuda.is_available()
 ):  # then Triton's interpreter runs the GPU kernels; it must know before they exist
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+def pytest_collection_finish() -> None:
+    """What the collection made stays to the end; no garbage collection need look through it."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Libraries that count their own objects at the end see none left."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
