@@ -103,12 +103,16 @@ def _nth_free(taken: CSR, row: Tensor, rank: Tensor) -> Tensor:
     Before the k-th entry a of a row, a - k columns are free; so the column is the rank plus the number of
     entries with a - k <= rank.
     """
-    indptr, indices = taken.arrays
-    start, width = indptr.long(), taken.num_cols + 1
-    rows = taken.rows.long()
-    place = torch.arange(rows.numel(), device=rows.device) - start[rows]
-    keys = rows * width + indices.long() - place
+    start, width = taken.indptr, taken.num_cols + 1
+    keys = taken.derive("free_before", _free_before)
     return rank + torch.searchsorted(keys, row * width + rank, right=True) - start[row]
+
+
+def _free_before(taken: CSR) -> Tensor:
+    """Of each entry, how many columns before it are free, behind its row: sorted."""
+    row = taken.rows
+    place = torch.arange(row.numel(), device=row.device) - taken.indptr[row]
+    return row * (taken.num_cols + 1) + taken.indices.long() - place
 
 
 def _drawn(free: int, count: int, generator: torch.Generator) -> Tensor:

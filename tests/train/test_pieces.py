@@ -17,7 +17,7 @@ from gnnlib.train.optim import make_optimizer, make_schedule
 from gnnlib.train.seeding import random_state, restore, seed_all
 from gnnlib.train.selection import Evaluation, Selection
 from gnnlib.train.tasks.base import row_normalised
-from gnnlib.train.tasks.link import all_pairs_loss, sample_negatives
+from gnnlib.train.tasks.link import all_pairs_loss
 from gnnlib.train.tasks.packing import PackedGraphs
 from tests.train.conftest import ring
 
@@ -185,22 +185,6 @@ def test_a_packed_batch_is_the_batch_of_pyg() -> None:
     wrong = Data(x=torch.ones(2, 1), edge_index=ring(3), y=torch.tensor([0]), num_nodes=3)
     with pytest.raises(ValueError, match="x of graph 0 has 2 rows but the graph has 3 nodes"):
         PackedGraphs([wrong], torch.device("cpu"), "some")
-
-
-def test_negatives_are_no_edges_and_no_loops() -> None:
-    edges = ring(6)
-    known = torch.unique(edges[0] * 6 + edges[1])
-    draw = torch.Generator().manual_seed(0)
-    found = sample_negatives(known, 6, 500, draw)
-    assert found.shape == (2, 500)
-    assert not torch.isin(found[0] * 6 + found[1], known).any()
-    assert (found[0] != found[1]).all()
-    others = torch.unique(found[0] * 6 + found[1])
-    assert others.numel() == 36 - 6 - known.numel()  # all the others are drawn
-    again = sample_negatives(known, 6, 500, torch.Generator().manual_seed(0))
-    assert torch.equal(found, again)
-    with pytest.raises(ValueError, match="too many to find 5 others"):
-        sample_negatives(torch.arange(9), 3, 5, draw)
 
 
 def test_the_loss_over_all_pairs_is_the_published_one() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gnnlib.data import Loaded
+from gnnlib.loader import uniform_negatives
 from gnnlib.models import registry
 from gnnlib.sparse.convert import Adj
 from gnnlib.train.config import TrainConfig
@@ -27,9 +28,9 @@ from gnnlib.train.tasks.base import (
     picture_sample,
     row_normalised,
 )
-from gnnlib.train.tasks.messages import MessageGraph, check_no_leak, pair_keys
+from gnnlib.train.tasks.messages import MessageGraph, check_no_leak
 
-__all__ = ["LinkTask", "sample_negatives"]
+__all__ = ["LinkTask"]
 
 MOST_NODES = 20_000  # for negatives=all: 1.6 GB a matrix of scores
 EVAL_PAIRS = 1 << 18  # pairs scored at once in evaluation; only memory depends on it
@@ -91,10 +92,8 @@ class LinkTask(Task):
         self.edge_index = data.edge_index.to(device)
         self.messages = MessageGraph(self.edge_index, self.num_nodes)
         check_no_leak(self.dataset, self.messages, split)
-        self.known = self.messages.known
         loops = torch.arange(self.num_nodes, device=device).expand(2, -1)
-        both_ways = torch.stack([self.known // self.num_nodes, self.known % self.num_nodes])
-        self.both_ways_and_loops = torch.cat([both_ways, loops], dim=1)
+        self.both_ways_and_loops = torch.cat([self.messages.adj.edge_index, loops], dim=1)
         self.held = {"train": self._train_pairs()} | {
             part: labelled(getattr(split, f"{part}_pos").to(device), getattr(split, f"{part}_neg").to(device))
             for part in ("val", "test")
@@ -108,7 +107,7 @@ class LinkTask(Task):
         return labelled(self.positives, self._negatives(self.positives.size(1), fixed))
 
     def _negatives(self, count: int, generator: torch.Generator) -> Tensor:
-        return sample_negatives(self.known, self.num_nodes, count, generator)
+        return uniform_negatives(self.messages.adj, count, generator)
 
     def build(self) -> nn.Module:
         """A new model, initialised from torch's global generator.
@@ -241,37 +240,3 @@ def labelled(positives: Tensor, negatives: Tensor) -> _Pairs:
     label = torch.zeros(positives.size(1) + negatives.size(1), device=positives.device)
     label[: positives.size(1)] = 1.0
     return _Pairs(torch.cat([positives, negatives], dim=1), label)
-
-
-def sample_negatives(known: Tensor, num_nodes: int, count: int, generator: torch.Generator) -> Tensor:
-    """Uniform node pairs that are neither loops nor known edges.
-
-    Args:
-        known: sorted keys ``row * num_nodes + column`` of the pairs to avoid.
-        num_nodes: N.
-        count: how many pairs.
-        generator: on the CPU.
-
-    Shapes: known ``[E]`` -> ``[2, count]`` on known's device.
-    Raises: ValueError when the graph is so dense that there are hardly any.
-    """
-    drawn: list[Tensor] = []
-    missing = count
-    for _ in range(100):
-        if missing <= 0:
-            break
-        pairs = torch.randint(num_nodes, (2, missing + missing // 8 + 16), generator=generator).to(
-            known.device
-        )
-        key = pair_keys(pairs, num_nodes)
-        place = torch.searchsorted(known, key).clamp(max=max(known.numel() - 1, 0))
-        is_known = known[place] == key if known.numel() else torch.zeros_like(key, dtype=torch.bool)
-        pairs = pairs[:, ~is_known & (pairs[0] != pairs[1])][:, :missing]
-        drawn.append(pairs)
-        missing -= pairs.size(1)
-    if missing > 0:
-        raise ValueError(
-            f"sample_negatives: {known.numel()} of {num_nodes}^2 pairs are edges, too many to find "
-            f"{count} others; choose a sparser graph"
-        )
-    return torch.cat(drawn, dim=1) if drawn else known.new_empty((2, 0))
