@@ -106,3 +106,13 @@ def test_the_graph_of_digits_is_this_one() -> None:
     """Exact distances and a tie rule make the graph the same on every machine."""
     edges = load("digits").dataset[0].edge_index
     assert hashlib.sha256(edges.numpy().tobytes()).hexdigest()[:16] == "8c0021322541360c"
+
+
+@pytest.mark.parametrize(("name", "nodes", "leaves"), [("balanced-tree", 40, 27), ("balanced-tree-1", 4, 3)])
+def test_a_balanced_tree(name: str, nodes: int, leaves: int) -> None:
+    data = load(name).dataset[0]
+    degree = data.edge_index[0].bincount()
+    assert (data.num_nodes, data.num_edges) == (nodes, 2 * (nodes - 1))
+    assert is_undirected(data.edge_index)
+    assert (degree == 1).sum() == leaves
+    assert degree[0] == 3  # the root

@@ -1,4 +1,4 @@
-"""Graphs of the node embedding literature: a .mat with labels, or a list of edges."""
+"""Graphs of the node embedding literature: a .mat with labels, a list of edges, or a balanced tree."""
 
 from __future__ import annotations
 
@@ -13,22 +13,36 @@ from gnnlib.data.splits import Split
 
 
 def read(source: Source) -> Parts:
-    """Open ``network`` and ``group`` of a .mat file, or pairs of node numbers in a text file.
+    """Open ``network`` and ``group`` of a .mat file, or pairs of node numbers in a text file, or make a tree.
 
     Options: ``directed``, whether an edge of a list goes one way; ``labels``, the file with a node and its
-    class a
-    line. A .mat file holds both directions; weights that are not all 1 become ``edge_weight``. The one split
-    is a seeded half of the nodes, as the protocol draws its own.
+    class a line; of a card without files, ``branching`` and ``depth`` of a balanced tree. A .mat file holds
+    both directions; weights that are not all 1 become ``edge_weight``. The one split is a seeded half of the
+    nodes, as the protocol draws its own.
     """
-    paths = source.files.files
-    first = next(iter(paths))
-    data = _mat(paths[first]) if first.endswith(".mat") else _edges(source, paths[first])
+    options = source.card.options
+    if "branching" in options:
+        data = _tree(int(options["branching"]), int(options["depth"]))
+    else:
+        paths = source.files.files
+        first = next(iter(paths))
+        data = _mat(paths[first]) if first.endswith(".mat") else _edges(source, paths[first])
     order = torch.from_numpy(np.random.RandomState(0).permutation(data.num_nodes))
     half = data.num_nodes // 2
     split = Split(order[:half].sort().values, order[:0], order[half:].sort().values)
     labels = data.get("y")
     width = 0 if labels is None else int(labels.max()) + 1 if labels.dim() == 1 else labels.size(1)
     return Parts(Graphs([data], source.card.name), [split], ["half"], num_outputs=width)
+
+
+def _tree(branching: int, depth: int) -> Data:
+    import networkx
+
+    tree = networkx.balanced_tree(branching, depth)
+    edges = torch.tensor(list(tree.edges), dtype=torch.int64).t()
+    data = Data(edge_index=to_undirected(edges, num_nodes=len(tree)))
+    data.num_nodes = len(tree)
+    return data
 
 
 def _mat(path: object) -> Data:
