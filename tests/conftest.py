@@ -21,6 +21,23 @@ if (
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+#: xdist gives the first half of the tests to one process, the second to another. The first compiles the CPU
+#: kernels, op by op; the second begins with what needs few of them, and later finds them on disk.
+_FIRST, _LAST = ("sparse", "gpu", "accel", "models"), ("bench", "train", "loader", "embed", "nn")
+
+
+def _turn(item: pytest.Item) -> int:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in _FIRST:
+        return _FIRST.index(folder)
+    return len(_FIRST) + (1 + _LAST.index(folder) if folder in _LAST else 0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests by folder, for two processes."""
+    items.sort(key=_turn)
+
+
 def pytest_collection_finish() -> None:
     """What the collection made stays to the end; no garbage collection need look through it."""
     gc.freeze()
