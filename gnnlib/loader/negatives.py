@@ -13,7 +13,9 @@ from gnnlib.sparse.ops.common_neighbors import sorted_rows
 DRAWS = 1 << 62  # a draw below this, modulo a row's free places, is uniform to N / 2^62
 
 
-def uniform_negatives(adj: Adj, count: int, generator: torch.Generator, *, replace: bool = True) -> Tensor:
+def uniform_negatives(
+    adj: Adj, count: int, generator: torch.Generator, *, replace: bool = True, bipartite: bool = False
+) -> Tensor:
     """Draw pairs (u, v) uniformly from those that are neither an edge from u to v nor a node with itself.
 
     Args:
@@ -21,13 +23,14 @@ def uniform_negatives(adj: Adj, count: int, generator: torch.Generator, *, repla
         count: how many pairs, exactly.
         generator: on the CPU; it fixes the pairs.
         replace: whether a pair may come twice.
+        bipartite: sources and targets are two sets, so that pairs of equal numbers are drawn too.
 
-    Shapes: adj ``[N, N]`` -> ``[2, count]``.
+    Shapes: adj ``[N, N]``, or ``[targets, sources]`` -> ``[2, count]``.
     Cost: the free places are counted once for a graph; then O(count log E), and without replacement a few
         times that, or O(N^2) memory when more than half of all free pairs are asked for.
     Raises: ValueError when the graph leaves too few pairs, or is not square.
     """
-    taken = _taken("uniform_negatives", adj)
+    taken = _taken("uniform_negatives", adj, bipartite)
     ends = (taken.num_cols - taken.degree.long()).cumsum(0)
     free = int(ends[-1]) if ends.numel() else 0
     if count < 0 or (count > free if not replace else count > 0 and free == 0):
@@ -63,10 +66,7 @@ def structured_negatives(
     Raises: ValueError when a node of the pairs has edges to all others, for wrong shapes, or nodes outside
         the graph.
     """
-    if bipartite:
-        taken = as_csr(adj).derive("targets", lambda a: sorted_rows(a.transposed))
-    else:
-        taken = _taken("structured_negatives", adj)
+    taken = _taken("structured_negatives", adj, bipartite)
     if pairs.dim() != 2 or pairs.shape[0] != 2:
         raise ValueError(f"structured_negatives: pairs has shape {list(pairs.shape)}; expected [2, P]")
     row = pairs[0].long()
@@ -85,8 +85,10 @@ def structured_negatives(
     return _nth_free(taken, row.repeat_interleave(per_source), rank.flatten()).view(-1, per_source)
 
 
-def _taken(who: str, adj: Adj) -> CSR:
+def _taken(who: str, adj: Adj, bipartite: bool) -> CSR:
     csr = as_csr(adj)
+    if bipartite:
+        return csr.derive("targets", lambda a: sorted_rows(a.transposed))
     if csr.num_rows != csr.num_cols:
         raise ValueError(f"{who}: the graph is {csr.num_rows} x {csr.num_cols}; expected a square one")
     return csr.derive("taken", _targets_and_self)

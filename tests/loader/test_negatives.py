@@ -57,6 +57,15 @@ def test_free_pairs_are_equally_likely(replace: bool) -> None:
     assert chi2 < degrees + 5 * (2 * degrees) ** 0.5
 
 
+def test_pairs_of_two_sets() -> None:
+    """Three sources and four targets; equal numbers are no loop."""
+    taken = {(0, 1), (2, 2), (1, 0)}
+    source, target = torch.tensor(sorted(taken)).t()
+    adj = as_csr(torch.stack([source, target]), (3, 4))
+    found = pairs_of(uniform_negatives(adj, 9, draw(), replace=False, bipartite=True))
+    assert set(found) == {(u, v) for u in range(3) for v in range(4)} - taken
+
+
 def test_structured_negatives_keep_the_source_and_are_equally_likely() -> None:
     edge_index, free = graph()
     found = structured_negatives(as_csr(edge_index, N), edge_index, draw(), 500)

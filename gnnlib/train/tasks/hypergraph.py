@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnlib.data import Loaded
+from gnnlib.loader import uniform_negatives
 from gnnlib.sparse import Hypergraph
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.tasks.base import Arrays
@@ -59,7 +60,6 @@ class IncidenceTask(LinkTask):
         split, data, device = loaded.split, loaded.dataset[0], self.device
         self.size = int(data.num_nodes), int(data.num_hyperedges)
         self.edge_index = _view(data, split.train_edges).to(device)
-        self.known = torch.unique(_number(split.train_edges, self.size[1])).to(device)
         self.positives = self._items(split.train_edges)
         self.num_nodes = sum(self.size)  # items
         self.held = {"train": self._train_pairs()} | {
@@ -87,22 +87,8 @@ class IncidenceTask(LinkTask):
         return (pairs + torch.tensor([[0], [self.size[0]]])).to(self.device)
 
     def _negatives(self, count: int, generator: torch.Generator) -> Tensor:
-        nodes, hyperedges = self.size
-        if self.known.numel() >= nodes * hyperedges:
-            raise ValueError(f"{self.dataset}: every node is in every hyperedge; choose another dataset")
-        drawn: list[Tensor] = []
-        missing = count
-        while missing > 0:
-            key = torch.randint(nodes * hyperedges, (2 * missing + 16,), generator=generator).to(self.device)
-            key = key[~torch.isin(key, self.known)][:missing]
-            drawn.append(torch.stack([key // hyperedges, nodes + key % hyperedges]))
-            missing -= key.numel()
-        return torch.cat(drawn, dim=1) if drawn else self.positives[:, :0]
+        return self._items(uniform_negatives(self.edge_index.v2e, count, generator, bipartite=True))
 
 
 def _view(data: Any, incidences: Tensor) -> Hypergraph:
     return Hypergraph(incidences, int(data.num_nodes), int(data.num_hyperedges))
-
-
-def _number(pairs: Tensor, num_hyperedges: int) -> Tensor:
-    return pairs[0] * num_hyperedges + pairs[1]
