@@ -27,7 +27,8 @@ _FIRST, _LAST = ("sparse", "gpu", "accel", "models"), ("bench", "train", "loader
 
 
 def _turn(item: pytest.Item) -> int:
-    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    here = Path(__file__).parent
+    folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
     if folder in _FIRST:
         return _FIRST.index(folder)
     return len(_FIRST) + (1 + _LAST.index(folder) if folder in _LAST else 0)

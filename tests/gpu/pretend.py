@@ -1,9 +1,9 @@
 """A CUDA device that is not there: tensors that say they are on one, and kept apart from those on the CPU.
 
 Their values lie on the CPU, where every operation computes them. An operation that meets one of them and a
-tensor of the CPU fails as it would on the device, so do ``numpy()`` and an index that lies elsewhere, and
-kernels for the CPU refuse them. What is asked for on ``cuda`` is one of them. With ``kernels=True`` the GPU
-kernels take them, in Triton's interpreter, and only them; otherwise the reference serves.
+tensor of the CPU fails as it would on the device, so does ``numpy()``, and kernels for the CPU refuse them.
+What is asked for on ``cuda`` is one of them. With ``kernels=True`` the GPU kernels take them, in Triton's
+interpreter, and only them; otherwise the reference serves.
 """
 
 from __future__ import annotations
