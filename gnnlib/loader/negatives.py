@@ -28,7 +28,7 @@ def uniform_negatives(
     Shapes: adj ``[N, N]``, or ``[targets, sources]`` -> ``[2, count]``.
     Cost: the free places are counted once for a graph; then O(count log E), and without replacement a few
         times that, or O(N^2) memory when more than half of all free pairs are asked for.
-    Raises: ValueError when the graph leaves too few pairs, or is not square.
+    Raises: ValueError when the graph leaves too few pairs, or is neither square nor ``bipartite``.
     """
     taken = _taken("uniform_negatives", adj, bipartite)
     ends = (taken.num_cols - taken.degree.long()).cumsum(0)

@@ -63,7 +63,7 @@ def test_compiled_without_a_break(name: str) -> None:
     _, fast = both(BASIC[name], torch.float32)
     fast.eval()
     x, edge_index = torch.randn(N, WIDTH), plain_graph()
-    compiled = torch.compile(fast, fullgraph=True, dynamic=True, backend="eager")
+    compiled = torch.compile(fast, fullgraph=True, dynamic=True, backend="aot_eager")
     assert_close(compiled(x, edge_index), fast(x, edge_index))
 
 

@@ -258,7 +258,7 @@ def test_compiles_into_one_graph(case: Case) -> None:
     torch._dynamo.reset()
     aggr = seeded(case).eval()
     slow = case.name == "SetTransformerAggregation"  # symbolic attention masks take torch half a minute
-    compiled = torch.compile(aggr, fullgraph=True, dynamic=not slow, backend="eager")
+    compiled = torch.compile(aggr, fullgraph=True, dynamic=not slow, backend="aot_eager")
     for n in (11,) if slow else (11, 17):
         index = awkward_index(n)
         x = elements(n).requires_grad_()

@@ -235,7 +235,7 @@ def test_compiled(make: Any, call: Callable[..., Tensor]) -> None:
 
     torch._dynamo.reset()
     layer = make(gnnlib.nn, F_IN).double().eval()
-    compiled = torch.compile(layer, fullgraph=True, backend="eager")
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     hyper = type(layer).__name__ == "HypergraphConv"
     for seed in (0, 1):
         edge_index = torch.randint(0, 17, (2, 60), generator=torch.Generator().manual_seed(seed))

@@ -275,7 +275,7 @@ class _Start(nn.Module):
 @pytest.mark.parametrize("name", MODELS)
 def test_compiled_as_one_graph_for_all_sizes(name: str) -> None:
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounterWithBackend("eager")
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     model = MODELS[name]()
     compiled = torch.compile(model, fullgraph=True, backend=counter)
     for n, e in ((12, 40), (17, 55), (23, 31)):

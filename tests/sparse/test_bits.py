@@ -15,7 +15,7 @@ from torch import Tensor
 from gnnlib.sparse import spmm
 from gnnlib.sparse.native import launch
 from tests.sparse.cases import CASES, SOME, Case, actual
-from tests.sparse.graphs import LARGE, MIXED, ZOO
+from tests.sparse.graphs import HUBS, HUGE_HUB, LARGE, MIXED, ZOO, turned
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 17  # whole vectors and a rest
@@ -62,9 +62,9 @@ def test_one_thread_and_two_in_other_dtypes(name: str, dtype: torch.dtype) -> No
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("case", SOME, ids=repr)
-def test_small_graphs_in_the_parallel_form(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer rows than threads, none at all, or only empty ones."""
-    for graph in (*ZOO, MIXED):
+def test_odd_graphs_in_the_parallel_form(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer rows than threads, none at all, or only empty ones; and hubs of many pieces."""
+    for graph in (*ZOO, MIXED, HUBS, turned(HUBS), HUGE_HUB, turned(HUGE_HUB)):
         inputs = case.inputs(graph, torch.float32, WIDTH)
         monkeypatch.setattr(launch, "SMALL", 10**12)
         serial = actual(case, graph, inputs)
