@@ -11,6 +11,7 @@ from gnnlib.sparse.ops.enumerate_paths import PathQuery, Paths, enumerate_paths
 from gnnlib.sparse.ops.fps import fps
 from gnnlib.sparse.ops.gated_sum import gated_sum
 from gnnlib.sparse.ops.independent_set import independent_set
+from gnnlib.sparse.ops.lstm_step import lstm_step
 from gnnlib.sparse.ops.multi_reduce import multi_reduce
 from gnnlib.sparse.ops.propagate import propagate
 from gnnlib.sparse.ops.random_walk import random_walk
@@ -47,6 +48,7 @@ __all__ = [
     "independent_set",
     "knn",
     "knn_graph",
+    "lstm_step",
     "metis",
     "multi_reduce",
     "PathQuery",

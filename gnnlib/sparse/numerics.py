@@ -16,3 +16,8 @@ def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
 def lift(value: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """``value`` in the dtype in which sums are taken; None stays None."""
     return None if value is None else value.to(dtype)
+
+
+def logistic(z: Tensor) -> Tensor:
+    """:math:`1 / (1 + e^{-z})`. torch's own rounds differently where a thread's share ends."""
+    return 1 / (1 + (-z).exp())

@@ -51,6 +51,8 @@ OPS: dict[str, str] = {
     "gated_sum": "gated_sum",
     "gated_sum_edge": "gated_sum",
     "independent_set": "independent_set",
+    "lstm_step": "lstm_step",
+    "lstm_step_grad": "lstm_step",
     "propagate": "propagate",
     "propagate_inject": "propagate",
     "random_walk": "random_walk",

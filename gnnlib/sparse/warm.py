@@ -22,6 +22,7 @@ from gnnlib.sparse import (
     fps,
     gated_sum,
     independent_set,
+    lstm_step,
     multi_reduce,
     propagate,
     random_walk,
@@ -129,6 +130,8 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     for edges in ((), (leaf(_EDGES, 2), leaf(2, _WIDTH), leaf(2, _WIDTH))):
         kqv = [leaf(_NODES, _WIDTH) for _ in range(3)]
         yield "gated_sum", partial(gated_sum, adj, *kqv, *edges)
+    gates, cells = [leaf(_NODES, 4 * _WIDTH) for _ in range(2)], leaf(_NODES, _WIDTH)
+    yield "lstm_step", lambda: lstm_step(gates[:1], [edge_index[0]], gates[1], cells, edge_index[1])[0]
     for k, width in ((0, 0), (0, _WIDTH), (2, _WIDTH)):
         rows = leaf(_NODES, _WIDTH)
         more: dict[str, Tensor] = {"edge": leaf(_EDGES, k or width)} if width else {}

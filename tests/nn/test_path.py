@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import networkx as nx
@@ -53,13 +54,14 @@ def test_beginnings_are_shared_and_nothing_changes(cls: Any, monkeypatch: pytest
     x, steps = torch.randn(15, 3, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64)
     encoder = cls(5, F).double()
     computed: list[int] = []
-    rows = PathLSTM._rows
+    beginnings = cls._beginnings
 
-    def counted(maps: Any, chosen: Any) -> Tensor:
-        computed.append(chosen[0].shape[0])
-        return rows(maps, chosen)
+    def counted(parts: Any) -> Iterator[Any]:
+        for rows, parent in beginnings(parts):
+            computed.append(rows[0].shape[0])
+            yield rows, parent
 
-    monkeypatch.setattr(cls, "_rows", staticmethod(counted))
+    monkeypatch.setattr(cls, "_beginnings", staticmethod(counted))
     for nodes, distance in zip(paths.nodes, paths.distance, strict=True):
         given = [(x, nodes), (steps, distance.long())]
         computed.clear()

@@ -1,8 +1,8 @@
 """One table of cases: what each op is called with, how, and what must come out.
 
 A case names its floating inputs by shape letters: R targets, C sources, E edges, H heads, F features,
-K edge features. Adding a line here puts the op through equality, gradients, dtypes, strides, NaN, bits and
-threads.
+K edge features, G gates of F states. Adding a line here puts the op through equality, gradients, dtypes,
+strides, NaN, bits and threads.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gnnlib.sparse import (
     edge_attention,
     edge_relu_sum,
     gated_sum,
+    lstm_step,
     multi_reduce,
     propagate,
     scatter,
@@ -62,6 +63,7 @@ class Case:
         generator = torch.Generator().manual_seed(len(self.name))
         sizes = {"R": graph.num_rows, "C": graph.num_cols, "E": graph.num_edges, "H": HEADS, "F": width}
         sizes["K"] = EDGE_DIM
+        sizes["G"] = 4 * width
         sizes["N"] = max(graph.num_rows, graph.num_cols)
         make = torch.rand if positive else torch.randn
         return [
@@ -166,6 +168,19 @@ def _gated_cases() -> Iterator[Case]:
             lambda graph, adj, *t: gated_sum(adj, *t),
             oracle.gated_sum,
         )
+
+
+def _lstm_cases() -> Iterator[Case]:
+    """Each edge is a sequence: it goes on from its source, or begins."""
+
+    def run(graph: Graph, adj: Any, *t: Tensor) -> Tensor:
+        source, target = graph.edge_index
+        if len(t) == 1:
+            return torch.cat(lstm_step(t, [target]), 1)
+        return torch.cat(lstm_step(t[:2], [target, source], t[2], t[3], source), 1)
+
+    yield Case("lstm_step-begin", "lstm_step", ("RG",), run, oracle.lstm_step)
+    yield Case("lstm_step-on", "lstm_step", ("RG", "CG", "CG", "CF"), run, oracle.lstm_step)
 
 
 def _propagate(name: str, steps: int, weighted: bool = False, scaled: bool = False, **options: Any) -> Case:
@@ -284,6 +299,7 @@ CASES = [
     *_segment_cases(),
     *_scatter_cases(),
     *_gated_cases(),
+    *_lstm_cases(),
     *_message_cases(),
     *_propagate_cases(),
 ]
@@ -312,6 +328,7 @@ SOME = [
         "propagate-every",
         "gated_sum-plain",
         "gated_sum-edge",
+        "lstm_step-on",
         "multi_reduce-pna-plain",
         "multi_reduce-all-map",
         "multi_reduce-all-edge",

@@ -115,6 +115,16 @@ def gated_sum(
     return reduce(target, graph.num_rows, z.sigmoid() * message, "sum")
 
 
+def lstm_step(graph: Graph, *t: Tensor) -> Tensor:
+    source, target = graph.edge_index
+    gates = t[0][target] if len(t) == 1 else t[0][target] + t[1][source] + t[2][source]
+    i, f, g, o = gates.tensor_split(4, 1)
+    c = i.sigmoid() * g.tanh()
+    if len(t) > 1:
+        c = c + f.sigmoid() * t[3][source]
+    return torch.cat([o.sigmoid() * c.tanh(), c], 1)
+
+
 def propagate(
     graph: Graph,
     x: Tensor,

@@ -65,11 +65,44 @@ def samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
             (*adj.transposed.arrays, adj.transpose_perm, *ends, w.detach(), *(m.detach() for m in maps)),
         ],
         "gated_sum_edge": [(p, i, *ends, w.detach(), *(m.detach() for m in maps))],
+        **lstm_samples(g),
         "gather_rows": [(row, leaf(g.num_rows, 3))],
         **attention_samples(g),
         **message_samples(g),
         **propagate_samples(g),
         **integer_samples(g),
+    }
+
+
+def lstm_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
+    """Sequences that begin, of one table, and that go on, of three."""
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64)
+
+    source, target = g.edge_index
+    rest = [draw(g.num_cols, 8), draw(g.num_cols, 2)]
+    begin = [draw(g.num_rows, 8), target, *[None] * 7]
+    on = [
+        draw(g.num_rows, 8),
+        target,
+        draw(g.num_cols, 8),
+        source,
+        draw(g.num_rows, 8),
+        target,
+        *rest,
+        source,
+    ]
+    up = draw(g.num_edges, 2), draw(g.num_edges, 2)
+
+    def leaves(args: list[Any]) -> tuple[Any, ...]:
+        return tuple(
+            t.clone().requires_grad_() if isinstance(t, Tensor) and t.is_floating_point() else t for t in args
+        )
+
+    return {
+        "lstm_step": [leaves(begin), leaves(on)],
+        "lstm_step_grad": [(*begin, *up), (*on, *up)],
     }
 
 

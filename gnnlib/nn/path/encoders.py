@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gnnlib.names import choose
 from gnnlib.nn.init import glorot, reset
+from gnnlib.sparse import lstm_step
 
 #: Features ``[M, F]`` and, for each place of each path, the row that stands there ``[P, L]``.
 Part: TypeAlias = tuple[Tensor, Tensor]
@@ -109,8 +110,8 @@ class PathLSTM(_Recurrent):
         out_channels: width of the code.
 
     Shapes: parts, pairs of ``[M, F]`` and ``[P, L]`` -> ``[P, out]``.
-    Cost: the input map once a row, one recurrent product for each different beginning of a path; torch's own
-        takes both at every step.
+    Cost: the input map once a row, one recurrent product for each different beginning of a path, and no gates
+        in memory; torch's own takes both products at every step.
     Raises: ValueError when the parts have another width.
     """
 
@@ -122,15 +123,12 @@ class PathLSTM(_Recurrent):
         """Codes ``[P, out]``."""
         rnn: Any = self.rnn
         maps = self._maps(parts, rnn.weight_ih_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0)
-        h = c = torch.empty(0)
+        h: Tensor = maps[0].new_empty(0)
+        c = hidden = None
         for rows, parent in self._beginnings(parts):
-            gates = self._rows(maps, rows)
             if parent is not None:
-                gates = gates + F.linear(h, rnn.weight_hh_l0).index_select(0, parent)
-            i, f, g, o = gates.chunk(4, dim=1)
-            kept = i.sigmoid() * g.tanh()
-            c = kept if parent is None else kept + f.sigmoid() * c.index_select(0, parent)
-            h = o.sigmoid() * c.tanh()
+                hidden = F.linear(h, rnn.weight_hh_l0)
+            h, c = lstm_step(maps, rows, hidden, c, parent)
         return h
 
 

@@ -54,16 +54,34 @@ def _exp(builder: Any, x: Any) -> Any:
     return builder.fmul(value, power)
 
 
+def _same(v: Any, value: float) -> Any:
+    return ir.Constant(v.type, [value] * v.type.count)
+
+
+def _sigmoid(builder: Any, v: Any) -> Any:
+    one = _same(v, 1.0)
+    return builder.fdiv(one, builder.fadd(one, _exp(builder, builder.fsub(_same(v, -0.0), v))))
+
+
 @intrinsic
 def sigmoid(typingctx: Any, tile: Any) -> Any:
     """``1 / (1 + exp(-tile))``."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _join(context, builder, [_sigmoid(builder, v) for v in _vectors(builder, args[0], tile)], tile)
+
+    return tile(tile), codegen
+
+
+@intrinsic
+def tanh(typingctx: Any, tile: Any) -> Any:
+    """``2 sigmoid(2 tile) - 1``, which is off by a rounding of 1 where it is small."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         out = []
         for v in _vectors(builder, args[0], tile):
-            one = ir.Constant(v.type, [1.0] * v.type.count)
-            zero = ir.Constant(v.type, [-0.0] * v.type.count)
-            out.append(builder.fdiv(one, builder.fadd(one, _exp(builder, builder.fsub(zero, v)))))
+            half = _sigmoid(builder, builder.fadd(v, v))
+            out.append(builder.fsub(builder.fadd(half, half), _same(v, 1.0)))
         return _join(context, builder, out, tile)
 
     return tile(tile), codegen

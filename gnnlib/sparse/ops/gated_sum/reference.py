@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.csr import row_of_slot
-from gnnlib.sparse.numerics import accumulate_dtype
+from gnnlib.sparse.numerics import accumulate_dtype, logistic
 from gnnlib.sparse.registry import kernel
 
 
@@ -36,7 +36,7 @@ def gated_sum(
             message = message + _mapped(e, value_map.to(dtype))
         else:
             second = second + _mapped(e, value_map.to(dtype))
-    gate = _sigmoid(z)
+    gate = logistic(z)
     out = z.new_zeros(k.shape).index_add(0, row, gate * message)
     if not slope:
         return out.to(k.dtype), k.new_empty(0)
@@ -61,7 +61,7 @@ def gated_sum_edge(
     used = int(indptr[-1])
     row, column = row_of_slot(indptr, used), indices[:used].long()
     e, to_gate, to_value = edge.to(dtype)[:used], gate_map.to(dtype), value_map.to(dtype)
-    gate = _sigmoid(k.to(dtype)[row] + q.to(dtype)[column] + _mapped(e, to_gate))  # [E, F]
+    gate = logistic(k.to(dtype)[row] + q.to(dtype)[column] + _mapped(e, to_gate))  # [E, F]
     d_value = gate * grad.to(dtype)[row]
     d_gate = (1 - gate) * d_value * (v.to(dtype)[column] + _mapped(e, to_value))
     spent = [(d_gate * g + d_value * u).sum(1) for g, u in zip(to_gate, to_value, strict=True)]
@@ -74,12 +74,7 @@ def gated_sum_edge(
     return torch.cat([d_edge, spare]).to(k.dtype), d_maps[0].to(k.dtype), d_maps[1].to(k.dtype)
 
 
-# torch's sigmoid rounds differently where a thread's share ends, and a matrix product sums in an order that
-# depends on the number of threads; these do not.
-
-
-def _sigmoid(z: Tensor) -> Tensor:
-    return 1 / (1 + (-z).exp())
+# A matrix product sums in an order that depends on the number of threads; these do not.
 
 
 def _mapped(edge: Tensor, to: Tensor) -> Tensor:
