@@ -176,7 +176,7 @@ def _numba() -> Iterator[Row]:
 
     adj = as_csr(torch.arange(4000).remainder(64).view(2, -1), 64)
     start = time.perf_counter()
-    spmm(adj, torch.ones(64, 128))  # large enough for the parallel form
+    spmm(adj, torch.ones(64, 128))  # large enough for the pool of threads
     first = time.perf_counter() - start
     advice = "compile all kernels ahead: gnnlib doctor --warm" if first > 1 else None
     yield Row(section, "first call", f"{first:.2f} s", advice)
@@ -187,7 +187,7 @@ def _numba() -> Iterator[Row]:
     yield Row(section, "threading layer", f"{layer}, at most {numba.config.NUMBA_NUM_THREADS} threads")
     for op in registry.ops():
         registry.load(op)
-    folders = {k.serial.stats.cache_path for k in Launcher.kernels} - {None}
+    folders = {k.compiled.stats.cache_path for k in Launcher.kernels} - {None}
     if not folders:
         yield Row(section, "disk cache", "none", "set NUMBA_CACHE_DIR to a folder that can be written")
     else:

@@ -175,7 +175,7 @@ def warm(
     *,
     dtypes: tuple[torch.dtype, ...] = _DTYPES,
 ) -> Warmed:
-    """Compile the serial and the parallel form of every CPU kernel.
+    """Compile every CPU kernel for each form of its arguments.
 
     Args:
         progress: called with what comes next, the steps done and their number.
@@ -190,15 +190,9 @@ def warm(
     for op in registry.ops():
         registry.load(op)
     uses = [(f"{name} {dtype}", call) for dtype in dtypes for name, call in _uses(dtype)]
-    total = len(uses) + len(Launcher.kernels)
     for done, (name, call) in enumerate(uses):
-        progress(name, done, total)
+        progress(name, done, len(uses))
         _differentiate(call())
-    forms = 0
-    for done, kernel in enumerate(Launcher.kernels, start=len(uses)):
-        progress(f"{kernel.name}, parallel", done, total)
-        for signature in kernel.serial.signatures:
-            kernel.parallel.compile(signature)
-        forms += len(kernel.serial.signatures) + len(kernel.parallel.signatures)
-    progress("done", total, total)
+    progress("done", len(uses), len(uses))
+    forms = sum(len(k.compiled.signatures) for k in Launcher.kernels)
     return Warmed(tuple(k.name for k in Launcher.kernels), forms, time.perf_counter() - start)

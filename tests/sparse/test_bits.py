@@ -1,4 +1,4 @@
-"""The same inputs give the same bits: for one thread and two, in each form of a kernel, in each process."""
+"""The same inputs give the same bits: for one thread and two, in each process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def same(a: list[Tensor], b: list[Tensor]) -> bool:
 
 
 def digest() -> str:
-    """A fingerprint of outputs and gradients on a graph that takes the parallel kernels."""
+    """A fingerprint of outputs and gradients on a graph that takes several threads."""
     found = hashlib.sha256()
     for case in SOME:
         for t in actual(case, LARGE, case.inputs(LARGE, torch.float32, WIDTH)):
@@ -62,32 +62,32 @@ def test_one_thread_and_two_in_other_dtypes(name: str, dtype: torch.dtype) -> No
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("case", SOME, ids=repr)
-def test_odd_graphs_in_the_parallel_form(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_odd_graphs_in_two_threads(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer rows than threads, none at all, or only empty ones; and hubs of many pieces."""
     for graph in (*ZOO, MIXED, HUBS, turned(HUBS), HUGE_HUB, turned(HUGE_HUB)):
         inputs = case.inputs(graph, torch.float32, WIDTH)
         monkeypatch.setattr(launch, "SMALL", 10**12)
-        serial = actual(case, graph, inputs)
+        one = actual(case, graph, inputs)
         monkeypatch.setattr(launch, "SMALL", 0)
-        assert same(serial, actual(case, graph, inputs)), graph
+        assert same(one, actual(case, graph, inputs)), graph
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_both_forms_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests above compare the serial form with the parallel one, and not one of them with itself."""
-    used: list[bool] = []
-    run = launch.Launcher._run
+def test_one_thread_and_two_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests above compare one thread with two, and not one of them with itself."""
+    used: list[int] = []
+    run = launch.Launcher.on
 
-    def spy(self: launch.Launcher, compiled: object, args: tuple[object, ...]) -> object:
-        used.append(compiled is self.parallel)
-        return run(self, compiled, args)
+    def spy(self: launch.Launcher, threads: int, *args: object) -> object:
+        used.append(threads)
+        return run(self, threads, *args)
 
-    monkeypatch.setattr(launch.Launcher, "_run", spy)
+    monkeypatch.setattr(launch.Launcher, "on", spy)
     spmm(LARGE.adj, torch.rand(301, WIDTH))
     spmm(MIXED.adj, torch.rand(37, 3))
     torch.set_num_threads(1)
     spmm(LARGE.adj, torch.rand(301, WIDTH))
-    assert used == [True, False, False]
+    assert used == [2, 1, 1]
 
 
 def test_two_processes() -> None:

@@ -78,7 +78,7 @@ def test_widths(name: str, backend: str) -> None:
 @pytest.mark.parametrize("case", SOME, ids=repr)
 @pytest.mark.parametrize("graph", [HUBS, turned(HUBS), HUGE_HUB, turned(HUGE_HUB)], ids=repr)
 def test_hubs(graph: Graph, case: Case) -> None:
-    """In float64 by the serial form; test_bits.py finds the parallel one's bits equal, in float32."""
+    """In float64 by one thread; test_bits.py finds the bits of two equal, in float32."""
     inputs = case.inputs(graph, torch.float64, 9)
     wanted = expected(case, graph, inputs)
     for backend in ("cpu", "reference"):

@@ -1,8 +1,8 @@
 """How a CPU kernel is compiled, cached and started.
 
-Each kernel is one function compiled twice: a parallel form, and a serial one for small inputs, for one
-thread and for forked processes, in which an OpenMP pool would abort. Both do the same arithmetic in the
-same order, so their results have the same bits.
+Each kernel is one function, compiled once, that divides its ``prange`` loops among as many threads as it is
+told: one for small inputs and in forked processes, where an OpenMP pool would abort. Any number of threads
+does the same arithmetic in the same order, so their results have the same bits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
 import numba
 import numpy as np
 import torch
@@ -24,17 +25,18 @@ from numba import njit
 from numba.core.dispatcher import Dispatcher
 from torch import Tensor
 
+from gnnlib.sparse.native import spread
 from gnnlib.sparse.native.helper import helper
 
 logger = logging.getLogger("gnnlib")
 
 _BLOCKS = "gnnlib.sparse.native."
 
-#: Feature operations under which the serial form is faster than waking the pool (two-core EPYC Milan).
+#: Feature operations under which one thread is faster than waking the pool (two-core EPYC Milan).
 SMALL = 100_000
 
 _forked = False
-_started = False
+_pool = 0
 
 
 def _after_fork() -> None:
@@ -50,21 +52,22 @@ def num_threads() -> int:
     return 1 if _forked else min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
 
 
-def _use_threads(threads: int) -> None:
-    """Let the next parallel kernel use so many threads; starts numba's pool the first time.
+def _started() -> int:
+    """Address of the pool's ``parallel_for``; starts the pool the first time.
 
     numba's OpenMP runtime is not torch's. A pool that spins between kernels takes the cores from torch's
     threads (two cores: a training step of 12 ms took 16 alone and 200 beside other work), so it sleeps,
     unless the user has chosen. The runtime reads the variable when it is loaded, which is now.
     """
-    global _started
-    if _started or "OMP_WAIT_POLICY" in os.environ:
-        numba.set_num_threads(threads)
-    else:
-        os.environ["OMP_WAIT_POLICY"] = "passive"
-        numba.set_num_threads(threads)
-        del os.environ["OMP_WAIT_POLICY"]
-    _started = True
+    global _pool
+    if not _pool:
+        chosen = "OMP_WAIT_POLICY" in os.environ
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        numba.set_num_threads(num_threads())
+        if not chosen:
+            del os.environ["OMP_WAIT_POLICY"]
+        _pool = llvmlite.binding.address_of_symbol("numba_parallel_for")
+    return _pool
 
 
 def _fingerprint(module: str) -> str:
@@ -73,7 +76,7 @@ def _fingerprint(module: str) -> str:
     """
     digest = hashlib.sha256()
     package = str(sys.modules[module.rpartition(".")[0]].__file__)
-    for path in sorted({package, *_sources(module, set())}):
+    for path in sorted({package, str(spread.__file__), *_sources(module, set())}):
         digest.update(Path(path).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -92,7 +95,7 @@ def _sources(module: str, found: set[str]) -> set[str]:
 
 
 class Launcher:
-    """A kernel in both forms. ``launcher(work, *args)`` runs the one that suits ``work`` operations."""
+    """A compiled kernel. ``launcher(work, *args)`` runs it on as many threads as suit ``work`` operations."""
 
     kernels: list[Launcher] = []  # noqa: RUF012 - one list for all, read by ``gnnlib doctor --warm``
     announced = False
@@ -100,24 +103,18 @@ class Launcher:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.name = function.__name__.strip("_")
         mark = _fingerprint(function.__module__)
-        self.serial = njit(cache=True)(_named(function, f"{self.name}_serial_{mark}"))
-        self.parallel = njit(cache=True, parallel=True)(_named(function, f"{self.name}_parallel_{mark}"))
+        self.compiled = njit(cache=True)(spread.lifted(function, f"{self.name}_{mark}"))
         Launcher.kernels.append(self)
 
     def __call__(self, work: int, *args: Any) -> Any:
         return self.on(1 if work < SMALL else num_threads(), *args)
 
     def on(self, threads: int, *args: Any) -> Any:
-        """Run the serial form for one thread, else the parallel one; the result has the same bits."""
-        if threads == 1:
-            return self._run(self.serial, args)
-        _use_threads(threads)
-        return self._run(self.parallel, args)
-
-    def _run(self, compiled: Any, args: tuple[Any, ...]) -> Any:
-        known, start = len(compiled.overloads), time.perf_counter()
-        result = compiled(*args)
-        if len(compiled.overloads) != known:
+        """Run on so many threads; the result has the same bits for any number."""
+        pool = 0 if threads == 1 else _started()
+        known, start = len(self.compiled.overloads), time.perf_counter()
+        result = self.compiled(pool, threads, *args)
+        if len(self.compiled.overloads) != known:
             self._announce(time.perf_counter() - start)
         return result
 
