@@ -88,6 +88,7 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
     ends = (p, j, p, j, index)  # the graph and, for what it is worth here, its transpose
     att, term, by = h[0], x(edges, 3), x(3, heads, width // heads)
     edge, to = x(edges, 3), x(3, width)
+    wide4, sent = x(ROWS, 4 * width), x(edges, width)
     found = torch.zeros(ROWS, 2, width, dtype=wide)
     won = torch.zeros(ROWS, 1, width, dtype=torch.int32)
     tables = (torch.zeros(edges), arg.new_zeros(edges), arg.new_zeros(edges), torch.zeros(ROWS).double())
@@ -123,6 +124,8 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
         "edge_relu_sum_grad": lambda: (*ends, rows, edge, to, index, rows, [True, True, True]),
         "gated_sum": lambda: (p, j, index, rows, rows, rows, rows, edge, to, to, True),
         "gated_sum_edge": lambda: (p, j, rows, rows, rows, rows, edge, to, to),
+        "lstm_step": lambda: (wide4, index, wide4, index, None, None, wide4, rows, index),
+        "lstm_step_grad": lambda: (wide4, index, None, None, None, None, wide4, rows, index, sent, sent),
         "multi_reduce": lambda: (p, j, rows, edge, to, index, rows, "mean,max,min,std"),
         "multi_reduce_grad": lambda: (
             *ends,

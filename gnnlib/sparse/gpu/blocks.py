@@ -74,6 +74,12 @@ def load_rows(x, row, live, f, inside, WIDTH: tl.constexpr):
 
 
 @triton.jit
+def logistic(z):
+    """The logistic function; exactly 0 where the exponential of -z is infinite."""
+    return 1.0 / (1.0 + tl.exp(-z))
+
+
+@triton.jit
 def coefficient(
     weight,
     col_scale,

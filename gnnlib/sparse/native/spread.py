@@ -48,7 +48,7 @@ def spread(typingctx: Any, pool: Any, threads: Any, turns: Any, loop: Any, given
         context.add_linking_libs([compiled.library])
         work = _Work(context, builder, compiled.fndesc, called, plain)
         values = [
-            context.cast(builder, builder.extract_value(args[4], k), old, new)
+            _lent(context, builder, new, context.cast(builder, builder.extract_value(args[4], k), old, new))
             for k, (old, new) in enumerate(zip(given.types, plain, strict=True))
         ]
         address, count, end = (
@@ -64,6 +64,19 @@ def spread(typingctx: Any, pool: Any, threads: Any, turns: Any, loop: Any, given
         return context.get_dummy_value()
 
     return types.void(pool, threads, turns, loop, given), codegen
+
+
+def _lent(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """The value; an array without its owner, who outlives the loop.
+
+    numba counts the references to an owner, in memory that all threads would write at every call.
+    """
+    if not isinstance(kind, types.Array):
+        return value
+    view = context.make_array(kind)(context, builder, value)
+    for name in ("meminfo", "parent"):
+        setattr(view, name, ir.Constant(getattr(view, name).type, None))
+    return view._getvalue()
 
 
 class _Work:

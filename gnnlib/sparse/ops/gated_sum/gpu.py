@@ -9,6 +9,7 @@ from torch import Tensor
 from gnnlib.sparse.csr import row_of_slot
 from gnnlib.sparse.gpu.blocks import (
     load_rows,
+    logistic,
     longest,
     owner_of,
     program_columns,
@@ -23,11 +24,6 @@ from gnnlib.sparse.gpu.tiles import Shape, accumulator, row_tile
 from gnnlib.sparse.gpu.work import work_of
 from gnnlib.sparse.ops.spmm.gpu import merge
 from gnnlib.sparse.registry import FLOATS, kernel
-
-
-@triton.jit
-def _logistic(z):
-    return 1.0 / (1.0 + tl.exp(-z))
 
 
 @triton.jit
@@ -62,7 +58,7 @@ def _gated_sum_fwd_kernel(
                 second += extra
             else:
                 message += extra
-        gate = _logistic(z)
+        gate = logistic(z)
         total += tl.where(live, gate * message, 0.0)
         if SLOPE:
             slope = gate * (1.0 - gate) * message
@@ -122,7 +118,7 @@ def _spent(
     z += mapped(edge, gate_map, slot, live, f, inside, WIDTH, CHANNELS, ACC)
     message = load_rows(v, source, live, f, inside, WIDTH).to(ACC)
     message += mapped(edge, value_map, slot, live, f, inside, WIDTH, CHANNELS, ACC)
-    gate = _logistic(z)
+    gate = logistic(z)
     behind = gate * load_rows(grad, row, live, f, inside, WIDTH).to(ACC)
     inner = (1.0 - gate) * behind * message
     kept = live & inside
