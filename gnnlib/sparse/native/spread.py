@@ -159,8 +159,7 @@ def lifted(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     (definition,) = tree.body
     assert isinstance(definition, ast.FunctionDef)
     definition.name = name
-    extra = [ast.arg(arg) for arg in ("_pool", "_threads")]
-    definition.args.args[:0] = extra
+    definition.args.args[:0] = [ast.arg("_pool"), ast.arg("_threads")]
     loops: list[ast.FunctionDef] = []
     _Lift(name, set(function.__code__.co_varnames), loops).visit(definition)
     space, made = function.__globals__, dict[str, Any]()
@@ -193,14 +192,12 @@ class _Lift(ast.NodeTransformer):
         call.func = ast.Name("range", ast.Load())
         ends: list[ast.expr] = [ast.Name("_first", ast.Load()), ast.Name("_last", ast.Load())]
         (turns,), call.args = call.args, ends
-        arguments = ast.arguments(
-            [], [ast.arg(a) for a in ("_first", "_last", *given)], None, [], [], None, []
-        )
-        self.loops.append(
-            ast.copy_location(
-                ast.FunctionDef(name=loop, args=arguments, body=[node], decorator_list=[]), node
-            )
-        )
+        (definition,) = ast.parse(f"def {loop}({', '.join(['_first', '_last', *given])}): ...").body
+        assert isinstance(definition, ast.FunctionDef)
+        for part in ast.walk(definition):
+            ast.copy_location(part, node)
+        definition.body = [node]
+        self.loops.append(definition)
         passed: list[ast.expr] = [
             ast.Name("_pool", ast.Load()),
             ast.Name("_threads", ast.Load()),
