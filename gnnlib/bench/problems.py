@@ -184,6 +184,20 @@ def hypergraph_layer(
     )
 
 
+def adam_step(model: nn.Module, loss_now: Callable[[], Tensor], *, capturable: bool = False) -> Run:
+    """A step of training: zeroed gradients, the loss, its backward and a step of Adam. Returns the loss."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, capturable=capturable)
+
+    def run() -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_now()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        return loss.detach()
+
+    return run
+
+
 def training_step(
     graph: Graph,
     *,
@@ -251,15 +265,7 @@ def training_step(
         model, adj = model_of(name, graph), FORMS[name](graph)
         x, y = inputs(graph)
         call = called(name, model)
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, capturable=on_cuda)
-
-        def run() -> Tensor:
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(call, adj, graph, x, y)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            return loss.detach()
-
+        run = adam_step(model, lambda: loss_of(call, adj, graph, x, y), capturable=on_cuda)
         if graphed and on_cuda and name == "ours":
             from gnnlib.accel.graphed import GraphedStep
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gnnlib.bench import reference
 from gnnlib.bench.graphs import GRAPHS, Graph
 from gnnlib.bench.peers import AGGREGATE, FORMS
-from gnnlib.bench.problems import SMALL, Problem, first
+from gnnlib.bench.problems import SMALL, Problem, adam_step, first
 from gnnlib.bench.timing import Run
 from gnnlib.bench.traffic import NOTHING, neighbor_pass, node_arrays
 from gnnlib.sparse import use_backend
@@ -99,16 +99,7 @@ def lazy_step(graph: Graph, *, in_channels: int, hidden: int, classes: int, laye
     def start(name: str) -> Run:
         model, (x, y) = made(name), inputs(graph)
         adj = graph.edge_index if name == "ours" else FORMS[name](graph)
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-
-        def run() -> Tensor:
-            optimizer.zero_grad(set_to_none=True)
-            loss = F.cross_entropy(model(x, adj), y)
-            torch.autograd.backward(loss)
-            optimizer.step()
-            return loss.detach()
-
-        return run
+        return adam_step(model, lambda: F.cross_entropy(model(x, adj), y))
 
     def gradients(dtype: torch.dtype) -> dict[str, Tensor]:
         model, (x, y) = made("ours", dtype), inputs(sample)
