@@ -11,6 +11,7 @@ from typing import Any
 from gnnlib.files import make_dir, write_text
 from gnnlib.measure.picture import draw_influence
 from gnnlib.train import files
+from gnnlib.train.config import training_options
 from gnnlib.train.measure import influence_of
 from gnnlib.train.report.words import metric_title, score
 from gnnlib.train.restore import restore
@@ -63,6 +64,7 @@ def compare(
         models[name] = {
             "model": found.config.model,
             "options": dict(found.config.model_options),
+            "training": training_options(found.config),
             "parameters": content["model"]["parameters"],
             "epochs": found.config.epochs,
             "test": scores["test"],

@@ -13,7 +13,7 @@ from gnnlib.train.defaults import defaults
 from gnnlib.train.losses import Loss
 from gnnlib.train.options import fit, hints, parse
 
-__all__ = ["configure", "from_json", "to_json", "TrainConfig"]
+__all__ = ["configure", "from_json", "to_json", "TrainConfig", "training_options"]
 
 Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"]
 
@@ -210,6 +210,17 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
     """Return the config as plain json values."""
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     return {**values, "seeds": list(config.seed_list), "model_options": dict(config.model_options)}
+
+
+#: Options that say what is trained, and on which machine, and not how.
+_NOT_TRAINING = frozenset(
+    {"dataset", "model", "model_options", "device", "checkpoint_seconds", "root", "out"}
+)
+
+
+def training_options(config: TrainConfig) -> dict[str, Any]:
+    """Return how a model is trained as plain json values: everything that may change its result."""
+    return {k: v for k, v in to_json(config).items() if k not in _NOT_TRAINING}
 
 
 def from_json(values: Mapping[str, Any]) -> TrainConfig:

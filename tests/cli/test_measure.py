@@ -65,6 +65,8 @@ def test_runs_are_compared_on_the_same_nodes(tmp_path: Path, capsys: pytest.Capt
     near, far = content["models"]["near"], content["models"]["far"]
     assert (near["reach"], far["reach"], near["nodes"], far["nodes"]) == (1, 3, 20, 20)
     assert near["R"] < far["R"]
+    assert near["training"].items() >= {"epochs": 2, "lr": 0.01, "seeds": [0], "weight_decay": 0.0}.items()
+    assert not {"dataset", "model", "out"} & set(near["training"])
     assert near["curve"] == pytest.approx(measure(places[0], num_samples=20)["influence"]["curve"])
     lines = (out / "karate.csv").read_text().splitlines()
     assert lines[0] == "run,model,hop,influence,standard_error"
