@@ -110,7 +110,8 @@ class Launcher:
         return self.on(1 if work < SMALL else num_threads(), *args)
 
     def on(self, threads: int, *args: Any) -> Any:
-        """Run on so many threads; the result has the same bits for any number."""
+        """Run on so many threads, at most those of the pool; the result has the same bits for any number."""
+        threads = min(threads, numba.config.NUMBA_NUM_THREADS)
         pool = 0 if threads == 1 else _started()
         known, start = len(self.compiled.overloads), time.perf_counter()
         result = self.compiled(pool, threads, *args)
