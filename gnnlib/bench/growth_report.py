@@ -15,7 +15,8 @@ from gnnlib.files import write_bytes
 
 _HEADERS = ("edges", "nodes", "F", "time", "per edge and feature", "peak", "in N x F arrays")
 _SUMMARY = ("work", "along", "from", "to", "slope of time", "slope of memory")
-_COLORS = ("#3b6ea8", "#e08e3c", "#5a9a68")
+#: One a work, told apart by most eyes (Okabe and Ito).
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 _AXES: tuple[Axis, ...] = ("edges", "features")
 
 
@@ -94,6 +95,7 @@ def draw(report: Growth, stem: Path) -> list[Path]:
     """Write ``stem.png`` and ``stem.svg``; returns their paths, none when nothing was measured."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import NullFormatter
 
     if not any(c.points for c in report.curves):
@@ -102,6 +104,7 @@ def draw(report: Growth, stem: Path) -> list[Path]:
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2)
     works = list(dict.fromkeys(c.work for c in report.curves))
+    lines: dict[str, Line2D] = {}
     for column, axis in enumerate(_AXES):
         for row, what in enumerate(("time", "memory")):
             axes = panels[row][column]
@@ -114,13 +117,12 @@ def draw(report: Growth, stem: Path) -> list[Path]:
                 if not found:
                     continue
                 exponent = curve.time_slope if what == "time" else curve.memory_slope
-                axes.plot(
-                    *zip(*found, strict=True),
-                    "o-",
-                    color=_COLORS[works.index(curve.work) % len(_COLORS)],
-                    markersize=4,
-                    label=f"{curve.title}, slope {_exponent(exponent)}",
-                )
+                color = _COLORS[works.index(curve.work) % len(_COLORS)]
+                (lines[curve.title],) = axes.plot(*zip(*found, strict=True), "o-", color=color, markersize=4)
+                axes.annotate(
+                    _exponent(exponent), found[-1], xytext=(6, 0), textcoords="offset points", va="center",
+                    fontsize=8, color=color, annotation_clip=False,
+                )  # fmt: skip
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
@@ -129,11 +131,15 @@ def draw(report: Growth, stem: Path) -> list[Path]:
             axes.grid(color="0.9")
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False, fontsize=8)
+            axes.margins(x=0.1)
             if axis == "features":
                 ticks = sorted({p.features for c in report.curves if c.axis == axis for p in c.points})
                 axes.set_xticks(ticks, [str(t) for t in ticks])
                 axes.minorticks_off()
+    figure.legend(
+        lines.values(), lines, loc="outside upper left", ncol=2, frameon=False, fontsize=8,
+        title="slope of each line at its end; 1 is linear", title_fontsize=8, alignment="left",
+    )  # fmt: skip
     _caption(figure, report)
     written = []
     for kind in ("png", "svg"):
