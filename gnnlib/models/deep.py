@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.basic import stack
@@ -25,6 +24,7 @@ from gnnlib.nn import (
     SmoothedHops,
 )
 from gnnlib.nn.conv.base import Adj
+from gnnlib.sparse.dropout import dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +222,7 @@ class AIREncoder(Encoder):
 
     def _between(self, x: Tensor, norm: nn.Module) -> Tensor:
         assert self.prelu is not None
-        return F.dropout(self.prelu(norm(x)), self.dropout, self.training)
+        return dropout(self.prelu(norm(x)), self.dropout, self.training)
 
 
 class GCNIIEncoder(Encoder):
@@ -252,7 +252,7 @@ class GCNIIEncoder(Encoder):
         """The input of the last linear map, ``[N, hidden]``."""
         h = self.first(self._drop_input(x))
         start = h = h if self.act is None else self.act(h)
-        h = F.dropout(h, self.dropout, self.training)
+        h = dropout(h, self.dropout, self.training)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             h = self._between(conv(h, start, edge_index, edge_weight), norm)
         return h

@@ -29,6 +29,7 @@ from gnnlib.nn import (
 )
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.conv.complex import modulus_relu
+from gnnlib.sparse.dropout import dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +225,7 @@ class MagNetEncoder(Encoder):
     def forward(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
         """Codes ``[N, out_channels]``."""
         h = self.hidden(x, edge_index, edge_weight)
-        return cast(Tensor, self.lin(F.dropout(h, self.dropout, self.training)))
+        return cast(Tensor, self.lin(dropout(h, self.dropout, self.training)))
 
     def hidden(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
         """Real and imaginary parts of the last layer, ``[N, 2 hidden]``."""

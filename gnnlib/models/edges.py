@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import ModelConfig, Norm, Task
@@ -23,6 +22,7 @@ from gnnlib.nn import (
     ResGatedGraphConv,
 )
 from gnnlib.nn.conv.base import Adj
+from gnnlib.sparse.dropout import dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ class ResidualStack(Encoder):
             h = self._conv(conv, x, edge_index, edge_weight, edge_attr)
             h = norm(h) if self.norm_first else h
             h = h if self.act is None else self.act(h)
-            h = F.dropout(h, self.dropout, self.training)
+            h = dropout(h, self.dropout, self.training)
             x = x + h if self.residual else h
             x = x if self.norm_first else norm(x)
         return x

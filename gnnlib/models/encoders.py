@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import MLPConfig, ModelConfig, SGCConfig, StackConfig, Task
@@ -15,7 +14,7 @@ from gnnlib.nn import MLP, JumpingKnowledge, Linear, SGConv
 from gnnlib.nn.act import activation
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
-from gnnlib.sparse.dropout import feature_dropout
+from gnnlib.sparse.dropout import dropout, feature_dropout
 
 #: Makes the layer ``in -> width`` of a stack; the last one of node and link models differs in GAT.
 MakeConv = Callable[[int, int, bool], nn.Module]
@@ -75,7 +74,7 @@ class Encoder(nn.Module):
     def _between(self, x: Tensor, norm: nn.Module) -> Tensor:
         x = norm(x)
         x = x if self.act is None else self.act(x)
-        return F.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
 
 class GraphEncoder(nn.Module):
@@ -196,7 +195,7 @@ class PropagatedMLP(Encoder):
 
     def forward(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:
         """Codes ``[N, out_channels]``."""
-        codes = F.dropout(self.mlp(self._drop_input(x)), self.code_dropout, self.training)
+        codes = dropout(self.mlp(self._drop_input(x)), self.code_dropout, self.training)
         return cast(Tensor, self.prop(codes, edge_index, edge_weight))
 
     def hidden(self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from gnnlib.models.configs import ModelConfig, Task
@@ -13,6 +12,7 @@ from gnnlib.models.encoders import GraphEncoder
 from gnnlib.models.entry import Entry
 from gnnlib.nn import Linear, NeuralFingerprint
 from gnnlib.nn.conv.base import Adj
+from gnnlib.sparse.dropout import dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class FingerprintEncoder(GraphEncoder):
         edge_attr: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Codes ``[B, head]``."""
-        x = F.dropout(x, self.input_dropout, self.training)
+        x = dropout(x, self.input_dropout, self.training)
         bonds = edge_attr if self.takes_bonds else None
         code = self.fingerprint(x, edge_index, batch, 1 if batch is None else batch_size, edge_attr=bonds)
         out: Tensor = self.lin(code).relu()

@@ -15,6 +15,7 @@ from gnnlib.models.entry import Entry
 from gnnlib.nn import GGNNConv, Linear, global_add_pool
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
+from gnnlib.sparse.dropout import dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class TypedGGNNEncoder(Encoder):
         self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None, edge_attr: Tensor | None = None
     ) -> Tensor:
         """Codes ``[N, out_channels]``."""
-        h = F.dropout(self.hidden(x, edge_index, edge_weight, edge_attr), self.dropout, self.training)
+        h = dropout(self.hidden(x, edge_index, edge_weight, edge_attr), self.dropout, self.training)
         return cast(Tensor, self.lin(h))
 
     def hidden(
@@ -123,7 +124,7 @@ class TypedGGNNGraphEncoder(GraphEncoder):
         edge_attr: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Codes ``[B, hidden]``."""
-        h = self.state(F.dropout(x, self.input_dropout, self.training), edge_index, None, edge_attr)
+        h = self.state(dropout(x, self.input_dropout, self.training), edge_index, None, edge_attr)
         parts = self.gate(h).sigmoid() * self.part(h).tanh()
         return global_add_pool(parts, batch, 1 if batch is None else batch_size).tanh(), None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import ModelConfig
@@ -14,6 +13,7 @@ from gnnlib.nn import MLP, Linear, global_add_pool, global_max_pool, global_mean
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.init import reset
 from gnnlib.sparse import as_hypergraph, spmm
+from gnnlib.sparse.dropout import dropout
 
 READOUTS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
 
@@ -140,7 +140,7 @@ class GraphModel(nn.Module):
         code, loss = self._codes(x, edge_index, batch, batch_size, edge_attr)
         config = self.config
         drop = config.dropout if config.readout_dropout is None else config.readout_dropout
-        out = self.lin(F.dropout(code, drop, self.training))
+        out = self.lin(dropout(code, drop, self.training))
         return (out, loss) if auxiliary else out
 
     def embed(

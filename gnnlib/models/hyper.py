@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import Task
@@ -48,6 +47,7 @@ from gnnlib.nn.hyper.base import Incidences, apply_linear
 from gnnlib.nn.hyper.hypergcn import hypergcn_graph
 from gnnlib.nn.hyper.mlp import SetMLP, widths_of
 from gnnlib.sparse import Hypergraph, as_hypergraph, spmm
+from gnnlib.sparse.dropout import dropout
 
 
 def looped(x: Tensor, incidences: Incidences, self_loops: bool) -> Hypergraph:
@@ -141,7 +141,7 @@ class _OwnEnds(Encoder):
         raise NotImplementedError
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
     def _acted(self, x: Tensor) -> Tensor:
         return x if self.act is None else self.act(x)

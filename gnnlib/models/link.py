@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import ModelConfig, Task
@@ -19,6 +18,7 @@ from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.link import NCN, NCNC
 from gnnlib.sparse import as_csr, spmm
 from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.dropout import dropout
 from gnnlib.sparse.features import feature_linear
 
 
@@ -194,12 +194,12 @@ class NCNEncoder(Encoder):
                     f"NCN: the graph has {x.size(0)} nodes but num_embeddings={known}; pass the number of "
                     "its nodes"
                 )
-            return F.dropout(self.embedding.weight, self.dropout, self.training)
+            return dropout(self.embedding.weight, self.dropout, self.training)
         x = self._drop_input(x)
         if self.lin is None:
             return x
         x = feature_linear(x, self.lin.weight, self.lin.bias)
-        return F.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
     def _layer(self, i: int, x: Tensor, adj: CSR) -> Tensor:
         if self.conv == "gcn":
@@ -210,7 +210,7 @@ class NCNEncoder(Encoder):
         else:
             scale = (1 + adj.degree).to(x.dtype).rsqrt()
             out = spmm(adj, x, row_scale=scale, col_scale=scale) + scale.square().unsqueeze(1) * x
-        return F.dropout(out, self.tail_dropout, self.training) if i == self.num_layers - 1 else out
+        return dropout(out, self.tail_dropout, self.training) if i == self.num_layers - 1 else out
 
 
 class NCNModel(LinkModel):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import ModelConfig, Task
@@ -17,6 +16,7 @@ from gnnlib.nn.encode.base import PlaceEncoding
 from gnnlib.nn.patch import GraphPartition
 from gnnlib.nn.patch.encoder import PatchConv
 from gnnlib.nn.patch.model import Kind
+from gnnlib.sparse.dropout import dropout
 
 Encoding: TypeAlias = Literal["walk", "laplacian", "none"]
 
@@ -162,7 +162,7 @@ class PatchModelEncoder(GraphEncoder):
         edge_attr: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Codes ``[B, hidden]``."""
-        x = F.dropout(x, self.input_dropout, self.training)
+        x = dropout(x, self.input_dropout, self.training)
         out: Tensor = self.hidden(self.body(x, edge_index, batch, batch_size, edge_attr))
         return out, None
 

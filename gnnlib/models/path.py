@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import ModelConfig, Readout, Task
@@ -17,6 +16,7 @@ from gnnlib.nn.act import activation
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.path.conv import KINDS
 from gnnlib.sparse import PathQuery, as_csr
+from gnnlib.sparse.dropout import dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class PathStack(Encoder):
     ) -> Tensor:
         """Codes ``[N, out_channels]``."""
         h = self.hidden(x, edge_index, edge_weight, edge_attr)
-        return cast(Tensor, self.lin(F.dropout(h, self.dropout, self.training)))
+        return cast(Tensor, self.lin(dropout(h, self.dropout, self.training)))
 
     def hidden(
         self, x: Tensor, edge_index: Adj, edge_weight: Tensor | None = None, edge_attr: Tensor | None = None
@@ -175,7 +175,7 @@ class PathReadout(GraphEncoder):
         edge_attr: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Codes ``[B, hidden]``."""
-        x = F.dropout(x, self.input_dropout, self.training)
+        x = dropout(x, self.input_dropout, self.training)
         code: Tensor = self.lin(
             self.readout(_states(self.net, self.query, x, edge_index, edge_attr), batch, batch_size)
         )

@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Literal, TypeAlias, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import ModelConfig, Task
@@ -35,6 +34,7 @@ from gnnlib.nn.aggr.reduce import reduce_sets
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.pool import Pooling
 from gnnlib.sparse import as_csr, spmm
+from gnnlib.sparse.dropout import dropout
 from gnnlib.sparse.sets import as_sets
 
 Pool: TypeAlias = Literal["asap", "diff", "dmon", "edge", "graclus", "kmis", "mincut", "ndp", "sag", "topk"]
@@ -183,7 +183,7 @@ class PooledEncoder(GraphEncoder):
         """Codes ``[B, hidden]`` and the weighted sum of the auxiliary losses."""
         batch = torch.zeros(x.size(0), dtype=torch.int64, device=x.device) if batch is None else batch
         size = int(batch.max()) + 1 if batch_size is None else batch_size
-        x = F.dropout(x, self.input_dropout, self.training)
+        x = dropout(x, self.input_dropout, self.training)
         weight: Tensor | None = None
         readouts: list[Tensor] = []
         losses: list[Tensor] = []
@@ -191,7 +191,7 @@ class PooledEncoder(GraphEncoder):
             weighted = weight is not None and getattr(conv, "takes_edge_weight", False)
             x = norm(conv(x, edge_index, weight) if weighted else conv(x, edge_index))
             x = x if self.act is None else self.act(x)
-            x = F.dropout(x, self.dropout, self.training)
+            x = dropout(x, self.dropout, self.training)
             out = cast(Pooling, pool).coarsen(x, edge_index, weight, batch, size)
             x, edge_index, weight, batch = out.x, out.edge_index, out.edge_weight, out.batch
             readouts.append(torch.cat(reduce_sets(as_sets(x, batch, None, size), x, ["mean", "max"]), dim=1))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import ModelConfig, Task
@@ -15,6 +14,7 @@ from gnnlib.models.entry import Entry
 from gnnlib.nn import MLP, LCMAggregation, monoid_regulariser
 from gnnlib.nn.aggr import aggregation_resolver
 from gnnlib.nn.conv.base import Adj
+from gnnlib.sparse.dropout import dropout
 
 Aggr: TypeAlias = Literal[
     "attsets",
@@ -85,7 +85,7 @@ class SetEncoder(GraphEncoder):
         self, x: Tensor, edge_index: Adj, batch: Tensor | None, batch_size: int | None
     ) -> tuple[Tensor, Tensor | None]:
         """Codes ``[B, hidden]`` and, with a regulariser, what it asks to be minimised."""
-        x = self.local(F.dropout(x, self.input_dropout, self.training))
+        x = self.local(dropout(x, self.input_dropout, self.training))
         out: Tensor = self.overall(self.aggr(x, batch, dim_size=1 if batch is None else batch_size))
         if not self.has_auxiliary:
             return out, None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.models.configs import Act, ModelConfig, Task
@@ -13,6 +12,7 @@ from gnnlib.models.encoders import Encoder, norm_of
 from gnnlib.models.entry import Entry
 from gnnlib.nn import Linear, NSDConv, SheafConv
 from gnnlib.nn.conv.base import Adj
+from gnnlib.sparse.dropout import dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class SheafEncoder(Encoder):
 
     def _stalks(self, x: Tensor) -> Tensor:
         h = self.first(self._drop_input(x))
-        return F.dropout(h if self.act is None else self.act(h), self.dropout, self.training)
+        return dropout(h if self.act is None else self.act(h), self.dropout, self.training)
 
     def _diffuse(self, h: Tensor, edge_index: Adj) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):

@@ -26,6 +26,7 @@ from gnnlib.nn.init import reset
 from gnnlib.nn.norm import BatchNorm
 from gnnlib.nn.temporal.diffusion import Walks
 from gnnlib.nn.temporal.series import fold, unfold
+from gnnlib.sparse.dropout import dropout
 
 __all__ = ["DCRNN", "DCRNNConfig", "GraphWaveNet", "GraphWaveNetConfig", "MODELS", "STGCN", "STGCNConfig"]
 
@@ -201,7 +202,7 @@ class DCRNN(nn.Module):
             value = cast(DCGRUCell, cell).step(value, states[i], walks)
             states[i] = value
             if i + 1 < len(cells):
-                value = F.dropout(value, self.config.dropout, self.training)
+                value = dropout(value, self.config.dropout, self.training)
         return value
 
 
@@ -247,7 +248,7 @@ class STGCN(nn.Module):
                 "build the model with another history"
             )
         for block in self.blocks:
-            x = F.dropout(block(x, edge_index, edge_weight), self.config.dropout, self.training)
+            x = dropout(block(x, edge_index, edge_weight), self.config.dropout, self.training)
         h = self.norm(self.last(x)).squeeze(-3)  # one step is left
         out: Tensor = self.out(self.hidden(h).relu())
         return out.transpose(-1, -2)

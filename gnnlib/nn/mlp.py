@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.nn.act import Activation, activation
 from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
 from gnnlib.nn.norm import normalization
+from gnnlib.sparse.dropout import dropout
 
 
 class MLP(nn.Module):
@@ -144,10 +144,10 @@ class MLP(nn.Module):
             x = norm(x, batch, batch_size) if self.supports_norm_batch else norm(x)
             if self.act is not None and not self.act_first:
                 x = self.act(x)
-            x = F.dropout(x, self.dropout[i], self.training)
+            x = dropout(x, self.dropout[i], self.training)
             emb = x
         if self.plain_last:
-            x = F.dropout(self.lins[-1](x), self.dropout[-1], self.training)
+            x = dropout(self.lins[-1](x), self.dropout[-1], self.training)
         if return_emb is None:
             return x
         return x, emb if return_emb else None

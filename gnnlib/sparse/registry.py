@@ -39,6 +39,7 @@ OPS: dict[str, str] = {
     "common_neighbors": "common_neighbors",
     "coo_to_csr": "build",
     "csr_transpose": "build",
+    "dropout": "dropout",
     "edge_relu_sum": "edge_relu_sum",
     "edge_relu_sum_grad": "edge_relu_sum_grad",
     "multi_reduce": "multi_reduce",

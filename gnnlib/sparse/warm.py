@@ -37,6 +37,7 @@ from gnnlib.sparse import (
     spmm,
 )
 from gnnlib.sparse.ops.alias import alias_draw, alias_table
+from gnnlib.sparse.ops.dropout import counted_dropout
 from gnnlib.sparse.ops.edge_attention import Score
 from gnnlib.sparse.ops.enumerate_paths import PathKind
 from gnnlib.sparse.ops.multi_reduce import Moment
@@ -166,6 +167,7 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
         yield "random_walk", partial(random_walk, adj, torch.arange(_NODES), 4, p=0.5, weight=w)
     yield "skipgram", partial(_train, adj, draw)
     yield "sparse_projection", partial(sparse_projection, torch.ones(_NODES), 64, 3.0, 0)
+    yield "dropout", partial(counted_dropout, leaf(_NODES, _WIDTH), 0.5, 0)
     yield "edge_matching", lambda: edge_matching(edge_index, scale.repeat(3), _NODES)
     yield "independent_set", lambda: independent_set(adj, scale, 2)
 

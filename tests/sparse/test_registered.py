@@ -66,6 +66,7 @@ def samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         ],
         "gated_sum_edge": [(p, i, *ends, w.detach(), *(m.detach() for m in maps))],
         **lstm_samples(g),
+        "dropout": [(x, 0.3, 5)],
         "gather_rows": [(row, leaf(g.num_rows, 3))],
         **attention_samples(g),
         **message_samples(g),

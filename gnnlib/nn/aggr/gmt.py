@@ -14,6 +14,7 @@ from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.conv.gcn import GCNConv
 from gnnlib.nn.init import reset
 from gnnlib.sparse import segment_softmax
+from gnnlib.sparse.dropout import dropout
 from gnnlib.sparse.sets import Sets
 
 
@@ -133,7 +134,7 @@ class GraphMultisetTransformer(Aggregation):
         key, value = (_by_head(sets.take(t), heads) for t in (key, value))  # [E, H, d]
         score = torch.einsum("ehd,khd->ehk", key, query) / math.sqrt(query.shape[-1])
         alpha = _by_head(segment_softmax(score.flatten(1), sets.indptr), heads)
-        alpha = F.dropout(alpha, self.dropout, self.training)
+        alpha = dropout(alpha, self.dropout, self.training)
         own = sets.of_slots()
         from gnnlib.nn.pool.grouped import gram  # here, so that the aggregations do not load the poolings
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Unpack
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from gnnlib.nn.conv.base import Adj, Conv, ConvOptions
 from gnnlib.nn.conv.gcn_norm import Propagation, gcn_norm
 from gnnlib.nn.conv.hops import repeat
+from gnnlib.sparse.dropout import dropout
 
 
 class APPNP(Conv):
@@ -69,7 +69,7 @@ class APPNP(Conv):
         weight = x.new_ones(step.adj.num_values) if step.weight is None else step.weight
         h = x
         for _ in range(self.K):
-            kept = F.dropout(weight, self.dropout)
+            kept = dropout(weight, self.dropout)
             x = (1 - self.alpha) * step(x, self.aggr, kept) + self.alpha * h
         return x
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
 from gnnlib.nn.conv.base import Adj, Conv, ConvOptions
 from gnnlib.nn.conv.gcn_norm import gcn_norm
 from gnnlib.nn.init import glorot, zeros
+from gnnlib.sparse.dropout import dropout
 
 
 class ARMAConv(Conv):
@@ -92,7 +92,7 @@ class ARMAConv(Conv):
                 stacks = out.view(-1, self.num_stacks, self.out_channels)
                 weight = self.weight[0 if self.shared_weights else t - 1]
                 out = torch.einsum("nkf,kfg->nkg", stacks, weight).flatten(1)
-            root = F.dropout(x, self.dropout, self.training) @ _side_by_side(self.root_weight[at])
+            root = dropout(x, self.dropout, self.training) @ _side_by_side(self.root_weight[at])
             out = step(out, self.aggr) + root
             if self.bias is not None:
                 out = out + self.bias[at].view(-1)

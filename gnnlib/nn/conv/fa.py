@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Unpack, overload
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gnnlib.nn.conv.base import Adj, Conv, ConvOptions
 from gnnlib.nn.conv.gcn_norm import Propagation, gcn_norm
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, sddmm
+from gnnlib.sparse.dropout import dropout
 
 
 class FAConv(Conv):
@@ -115,7 +115,7 @@ class FAConv(Conv):
         step = self._cached or self._propagation(x, edge_index, edge_weight)
         slots = step.adj.slot_order
         alpha = sddmm(slots, self.att_r(x).squeeze(1), self.att_l(x).squeeze(1), "add").tanh()
-        weight = F.dropout(alpha, self.dropout, self.training)
+        weight = dropout(alpha, self.dropout, self.training)
         if step.weight is not None:
             weight = weight * step.adj.to_slots(step.weight)
         out = Propagation(slots, weight, step.scale)(x, self.aggr)

@@ -12,6 +12,7 @@ from gnnlib.nn.conv.base import Adj, Conv
 from gnnlib.nn.init import glorot, zeros
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, Hypergraph, as_csr, sddmm, segment_softmax, spmm
+from gnnlib.sparse.dropout import dropout
 
 Mode = Literal["node", "edge", "both"]
 _MODES = ("node", "edge", "both")
@@ -195,7 +196,7 @@ class HypergraphConv(Conv):
         for mode, adj in (("node", members), ("edge", members.transposed)):
             if self.attention_mode in (mode, "both"):
                 alpha = adj.from_slots(segment_softmax(adj.to_slots(score), adj.indptr))
-                found[mode] = F.dropout(alpha, self.dropout, self.training)
+                found[mode] = dropout(alpha, self.dropout, self.training)
         return found
 
     def _check(self, members: CSR, weight: Tensor | None, hyperedge_attr: Tensor | None) -> None:

@@ -13,6 +13,7 @@ from gnnlib.nn.conv.base import Adj, Conv, ConvOptions
 from gnnlib.nn.init import glorot, zeros
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, as_csr, sddmm, segment_softmax, spmm
+from gnnlib.sparse.dropout import dropout
 
 
 class SuperGATConv(Conv):
@@ -134,7 +135,7 @@ class SuperGATConv(Conv):
             ends = sddmm(slots, (h * self.att_r).sum(-1), (h * self.att_l).sum(-1), "add")
             score = ends * logit.sigmoid()
         alpha = segment_softmax(F.leaky_relu(score, self.negative_slope), slots.indptr)
-        out = spmm(slots, h, F.dropout(alpha, self.dropout, self.training), self.aggr)
+        out = spmm(slots, h, dropout(alpha, self.dropout, self.training), self.aggr)
         if self.training:
             self._keep_logits(slots, h, logit, neg_edge_index, batch)
         out = out.flatten(1) if self.concat else out.mean(1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.nn.init import glorot, reset
 from gnnlib.nn.mlp import MLP
 from gnnlib.sparse import CSR, segment_reduce, spmm
 from gnnlib.sparse.cache import structures
+from gnnlib.sparse.dropout import dropout
 from gnnlib.sparse.ops.build import index_dtype
 from gnnlib.sparse.ops.sddmm import sddmm_slots
 
@@ -100,7 +100,7 @@ class CatEncoder(nn.Module):
             self.probe * (self.embedding @ self.weight).unsqueeze(1),
             "add",
         ).squeeze(1)  # [T, dim], n + rho times too large, which commutes with the ReLU
-        rows = F.dropout(rows.relu(), self.dropout, self.training)
+        rows = dropout(rows.relu(), self.dropout, self.training)
         size = (sets.degree.clamp(min=1) + self.probe).to(rows.dtype)
         whole = segment_reduce(rows, sets.indptr, "mean") / size[:, None]
         return whole, (total.square() - squares) / 2

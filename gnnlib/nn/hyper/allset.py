@@ -13,6 +13,7 @@ from gnnlib.nn.hyper.mlp import Norm, SetMLP, widths_of
 from gnnlib.nn.init import glorot
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, edge_attention, spmm
+from gnnlib.sparse.dropout import dropout
 from gnnlib.sparse.features import feature_linear
 
 Aggr = Literal["sum", "mean"]
@@ -38,7 +39,7 @@ class _AllSet(HyperConv):
             raise ValueError(
                 f"{self._who}: x has {x.size(1)} features but in_channels={self.in_channels}; pass as many"
             )
-        z = F.dropout(F.relu(self.v2e(x, h.v2e)), self.dropout, self.training)
+        z = dropout(F.relu(self.v2e(x, h.v2e)), self.dropout, self.training)
         out: Tensor = self.e2v(z, h.e2v)
         return out
 
@@ -115,7 +116,7 @@ class AllDeepSetsConv(_AllSet):
         if self.act:
             return super().forward(x, hyperedge_index, num_hyperedges)
         h = self._hypergraph(x, hyperedge_index, num_hyperedges)
-        out: Tensor = self.e2v(F.dropout(self.v2e(x, h.v2e), self.dropout, self.training), h.e2v)
+        out: Tensor = self.e2v(dropout(self.v2e(x, h.v2e), self.dropout, self.training), h.e2v)
         return out
 
 
@@ -135,7 +136,7 @@ class _DeepSets(_Half):
 
     def forward(self, x: Tensor, adj: CSR) -> Tensor:
         x = self.encode(x)
-        x = F.dropout(F.relu(x) if self.act else x, self.dropout, self.training)
+        x = dropout(F.relu(x) if self.act else x, self.dropout, self.training)
         y: Tensor = self.decode(spmm(adj, x, None, self.aggr))
         return F.relu(y) if self.act else y
 

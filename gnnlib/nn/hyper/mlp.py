@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gnnlib.nn.hyper.base import apply_linear
 from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
+from gnnlib.sparse.dropout import dropout
 
 __all__ = ["Norm", "SetMLP"]
 
@@ -54,7 +55,7 @@ class SetMLP(nn.Module):
     def between(self, x: Tensor, i: int) -> Tensor:
         """What follows the linear map i, which is not the last."""
         x = self.norms[i](F.relu(x))
-        return F.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
 
 def make_norm(norm: Norm, width: int) -> nn.Module:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from gnnlib.nn.dropout import Dropout
 from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
 from gnnlib.nn.link.neighbours import dropped_entries, neighbor_sets, sampled_rows
@@ -71,7 +72,7 @@ class NCN(nn.Module):
 
         def layer(i: int, o: int, normed: bool = True) -> list[nn.Module]:
             inside = [norm(o)] if normed and norm is not None else []
-            return [Linear(i, o), *inside, nn.Dropout(dropout), nn.ReLU()]
+            return [Linear(i, o), *inside, Dropout(dropout), nn.ReLU()]
 
         def last() -> list[nn.Module]:
             return [] if tail_act else [Linear(width, width)]

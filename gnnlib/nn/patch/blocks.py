@@ -6,12 +6,13 @@ import math
 from typing import Literal, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.names import choose
+from gnnlib.nn.dropout import Dropout
 from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
+from gnnlib.sparse.dropout import dropout
 
 Attention: TypeAlias = Literal["standard", "graph", "hadamard"]
 
@@ -132,7 +133,7 @@ class PatchAttention(nn.Module):
         weight = weight if mask is None else weight * mask[:, None, None]
         if self.kind == "hadamard" and adjacency is not None:
             weight = weight * adjacency[:, None].to(weight.dtype)
-        weight = F.dropout(weight, self.dropout, self.training)
+        weight = dropout(weight, self.dropout, self.training)
         out: Tensor = self.out((weight @ v).transpose(1, 2).flatten(2))
         return out
 
@@ -177,7 +178,7 @@ class PatchTransformer(nn.Module):
         """Attend and map -> ``[G, p, d]``."""
         _check(self, tokens, self.channels)
         heard = self.attention(self.token_norm(tokens), mask, adjacency)
-        tokens = tokens + F.dropout(heard, self.dropout, self.training)
+        tokens = tokens + dropout(heard, self.dropout, self.training)
         out: Tensor = tokens + self.channel_mlp(self.channel_norm(tokens))
         return out
 
@@ -189,7 +190,7 @@ class PatchTransformer(nn.Module):
 
 def _mlp(width: int, hidden: int, dropout: float) -> nn.Module:
     maps = Linear(width, hidden), Linear(hidden, width)
-    return nn.Sequential(maps[0], nn.GELU(), nn.Dropout(dropout), maps[1], nn.Dropout(dropout))
+    return nn.Sequential(maps[0], nn.GELU(), Dropout(dropout), maps[1], Dropout(dropout))
 
 
 def _check(block: nn.Module, tokens: Tensor, channels: int, num_patches: int | None = None) -> None:

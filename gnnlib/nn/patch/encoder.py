@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.names import choose
@@ -18,6 +17,7 @@ from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
 from gnnlib.nn.patch.structure import GraphPatches
 from gnnlib.sparse import CSR, spmm
+from gnnlib.sparse.dropout import dropout
 
 PatchConv: TypeAlias = Literal["gine", "gcn", "gated", "transformer"]
 
@@ -94,7 +94,7 @@ class PatchEncoder(nn.Module):
                 told = self.exchanges[i - 1](_mean(of_patch, x))
                 x = spmm(of_node, _mean(of_node, x + spmm(of_patch, told)))
             h = norm(conv(x, patches.adj, *edges)).relu()
-            x = lin(x + F.dropout(h, self.dropout, self.training))
+            x = lin(x + dropout(h, self.dropout, self.training))
         return _mean(of_patch, x)
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from gnnlib.nn.mlp import MLP
 from gnnlib.nn.norm import normalization
 from gnnlib.nn.path.encoders import Part, PathEncoder, path_encoder
 from gnnlib.sparse import CSR, PathQuery, Paths, as_csr, scatter
+from gnnlib.sparse.dropout import dropout
 from gnnlib.sparse.ops.enumerate_paths import PathKind
 
 Variant: TypeAlias = Literal["sp", "sp+", "ap", "p"]
@@ -195,7 +196,7 @@ class PathNN(nn.Module):
             x = F.normalize(x, dim=1) if self.normalize else x
             steps = None if found.distance is None else found.distance[k]
             x = conv(x, found.nodes[k], steps, None if edges is None else edges[k], edge_attr)
-            x = F.dropout(x, self.dropout, self.training)
+            x = dropout(x, self.dropout, self.training)
         return x if self.lin is None else self.lin(x)
 
     def paths(self, adj: CSR) -> Paths:

@@ -17,6 +17,7 @@ from gnnlib.nn.pool.connect import triple_product
 from gnnlib.nn.pool.outputs import ConnectOutput, PoolingOutput, SelectOutput
 from gnnlib.nn.pool.topk import ScoreSelect
 from gnnlib.sparse import CSR, as_csr, segment_softmax, spmm
+from gnnlib.sparse.dropout import dropout
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,7 @@ class ASAPooling(Pooling):
         to, source = self.att.weight.reshape(2, -1)  # the map of a pair, end by end
         raw = (query @ to + self.att.bias)[adj.rows] + (near @ source)[adj.indices.long()]
         alpha = segment_softmax(F.leaky_relu(raw, self.negative_slope), adj.indptr)
-        return F.dropout(alpha, self.dropout, self.training)
+        return dropout(alpha, self.dropout, self.training)
 
     @staticmethod
     def _clusters(adj: CSR, alpha: Tensor, best: SelectOutput) -> SelectOutput:

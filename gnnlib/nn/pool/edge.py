@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.nn.pool.base import Pooling
 from gnnlib.nn.pool.connect import contract_edges
 from gnnlib.nn.pool.outputs import ConnectOutput, PoolingOutput, SelectOutput
 from gnnlib.sparse import as_csr, edge_matching, scatter, segment_softmax, spmm
+from gnnlib.sparse.dropout import dropout
 from gnnlib.sparse.ops.spmm import Reduce
 
 EdgeScore = Callable[[Tensor, Tensor, int], Tensor]
@@ -129,7 +129,7 @@ class EdgePooling(Pooling):
             )
         source, target = (x @ w for w in self.lin.weight.reshape(2, -1))  # the map of a pair, end by end
         raw = source[edge_index[0]] + target[edge_index[1]] + self.lin.bias
-        raw = F.dropout(raw, self.dropout, self.training)
+        raw = dropout(raw, self.dropout, self.training)
         score = self.compute_edge_score(raw, edge_index, x.shape[0]) + self.add_to_edge_score
         taken = edge_matching(edge_index, score, x.shape[0])
         cluster, edge = clusters_of(taken, score, batch)

@@ -16,6 +16,7 @@ from gnnlib.nn.pool.connect import coalesce
 from gnnlib.nn.pool.grouped import gram
 from gnnlib.nn.pool.outputs import PoolingOutput, SoftSelectOutput
 from gnnlib.sparse import as_csr, scatter, spmm
+from gnnlib.sparse.dropout import dropout
 from gnnlib.sparse.sets import as_sets
 
 _EPS = 1e-15  # PyG's, where it decides nothing but what 0 / 0 is
@@ -61,7 +62,7 @@ class SoftPooling(Pooling):
     def logits(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Scores of each node for the clusters, ``[N, K]``."""
         out: Tensor = self.mlp(x) if self.mlp is not None else self.gnn(x, edge_index)  # type: ignore[misc]
-        return F.dropout(out, self.dropout, self.training)
+        return dropout(out, self.dropout, self.training)
 
     def coarsen(
         self,

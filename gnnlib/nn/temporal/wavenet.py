@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.temporal.diffusion import DiffusionConv
 from gnnlib.nn.temporal.gated import GatedTemporalConv
+from gnnlib.sparse.dropout import dropout
 
 
 class GraphWaveNetLayer(nn.Module):
@@ -74,7 +74,7 @@ class GraphWaveNetLayer(nn.Module):
         """The output ``[*, T', N, C]`` and what skip connections read, ``[*, T', N, hidden]``."""
         z = self.temporal(x)
         out = self.spatial(z, edge_index, edge_weight, adaptive)
-        out = F.dropout(out, self.dropout, self.training)
+        out = dropout(out, self.dropout, self.training)
         return out + x.narrow(-3, self.shortens, z.shape[-3]), z
 
     def __repr__(self) -> str:

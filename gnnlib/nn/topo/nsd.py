@@ -15,6 +15,7 @@ from gnnlib.nn.topo.maps import KINDS, ORTHS, Kind, Orth, make_maps, num_paramet
 from gnnlib.nn.topo.sheaf import SheafLaplacian, laplacian, undirected
 from gnnlib.nn.topo.sheaf_conv import check_width, stalks
 from gnnlib.sparse import CSR
+from gnnlib.sparse.dropout import dropout
 from gnnlib.sparse.ops.sddmm import sddmm_slots
 
 
@@ -120,7 +121,7 @@ class NSDConv(SumConv):
         x = self._one(x)
         state = stalks(x, self.stalk_dim, self.in_channels, "NSDConv")
         sheaf = self.sheaf(x, edge_index) if sheaf is None else sheaf
-        h = F.dropout(state, self.dropout, self.training)
+        h = dropout(state, self.dropout, self.training)
         h = h if self.left is None else self.left @ h
         h = h if self.right is None else h @ self.right
         return ((1 + self.epsilon.tanh())[:, None] * state - F.elu(sheaf(h))).flatten(1)
@@ -132,7 +133,7 @@ class NSDConv(SumConv):
         x = self._one(x)
         state = stalks(x, self.stalk_dim, self.in_channels, "NSDConv")
         graph = undirected(self._graph(edge_index, x, x))
-        seen = F.dropout(state.sum(1) if self.sparse_learner else x, self.map_dropout, self.training)
+        seen = dropout(state.sum(1) if self.sparse_learner else x, self.map_dropout, self.training)
         parameters = _on_edges(graph, self.target(seen), self.source(seen)).tanh()
         maps = make_maps(parameters, self.kind, self.stalk_dim, self.orth)
         weight = None
