@@ -9,7 +9,7 @@ from torch import nn
 from torch_geometric.nn import Aggregation, MessagePassing
 
 from gnnlib.accel.aggregations import stock_class
-from gnnlib.accel.swap import WHY, Accelerated, fast_class, why_custom
+from gnnlib.accel.swap import WHY, Accelerated, fast_class, is_fast, why_custom
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def layers(model: nn.Module) -> Iterator[Layer]:
     """
     convs: dict[str, str] = {}
     for name, module in model.named_modules():
-        if not isinstance(module, (MessagePassing, Aggregation)):
+        if not isinstance(module, (MessagePassing, Aggregation)) and not is_fast(module):
             continue
         path, why = _path(module)
         if isinstance(module, MessagePassing):

@@ -12,7 +12,7 @@ from torch_geometric.nn import MessagePassing
 
 from gnnlib.accel.aggregations import counterpart, reduction
 from gnnlib.accel.gate import StockError
-from gnnlib.accel.table import VIEWS
+from gnnlib.accel.table import ON_REQUEST, VIEWS
 from gnnlib.accel.view import View
 
 M = TypeVar("M", bound=nn.Module)
@@ -20,6 +20,7 @@ M = TypeVar("M", bound=nn.Module)
 #: On an accelerated layer: why its last call took PyG's path, None where the core ran.
 WHY = "_gnnlib_why"
 _DECLINED = (StockError, ValueError, TypeError, NotImplementedError, IndexError)
+_KNOWN = VIEWS | ON_REQUEST
 _fast: dict[type, type] = {}
 
 
@@ -95,9 +96,9 @@ def _with_forward(stock: Any, view: type[View]) -> Any:
 
 
 def fast_class(cls: type) -> type | None:
-    """The fast subclass of a PyG class, or of a class that changes nothing about one; None without any."""
+    """The fast subclass of a known class, or of a class that changes nothing about one; None without any."""
     if cls not in _fast:
-        view = next((VIEWS[base] for base in cls.__mro__ if base in VIEWS), None)
+        view = next((_KNOWN[base] for base in cls.__mro__ if base in _KNOWN), None)
         if view is None or why_custom(cls) is not None:
             return None
         members = {
@@ -112,9 +113,14 @@ def fast_class(cls: type) -> type | None:
     return _fast[cls]
 
 
+def is_fast(module: nn.Module) -> bool:
+    """Whether :func:`accelerate` has changed this layer."""
+    return isinstance(module, Accelerated)
+
+
 def why_custom(cls: type) -> str | None:
-    """What a subclass of a PyG layer changes about it, or None."""
-    base = next((b for b in cls.__mro__ if b in VIEWS), None)
+    """What a subclass of a known layer changes about it, or None."""
+    base = next((b for b in cls.__mro__ if b in _KNOWN), None)
     if base is None or base is cls:
         return None
     for part in cls.__mro__[: cls.__mro__.index(base)]:
@@ -134,7 +140,7 @@ _HARMLESS = {"reset_parameters", "extra_repr", "collect", "edge_collect"} | {
 _TELLING = {"__call__", "__getattr__", "__getattribute__", "__norm__", "__lift__"}
 
 
-def accelerate(model: M) -> M:
+def accelerate(model: M, *, dropout: bool = False) -> M:
     """Run the PyG layers of ``model`` on the sparse core, in place.
 
     Each supported layer changes its class to a subclass of its own, and nothing else: parameters,
@@ -150,6 +156,8 @@ def accelerate(model: M) -> M:
 
     Args:
         model: any module; itself a PyG layer, or one that holds some.
+        dropout: also run :class:`torch.nn.Dropout` on the core's counter. On a CPU torch's can take longer
+            than the layers between; ours drops as often, and other elements for the same seed.
 
     Returns:
         ``model`` itself.
@@ -165,6 +173,8 @@ def accelerate(model: M) -> M:
     }
     for module in model.modules():
         if isinstance(module, Accelerated) or id(module) in inner:
+            continue
+        if isinstance(module, tuple(ON_REQUEST)) and not dropout:
             continue
         fast = fast_class(type(module))
         if fast is not None:
