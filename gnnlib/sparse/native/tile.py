@@ -105,18 +105,38 @@ def item(typingctx: Any, array: Any, index: Any) -> Any:
     return array.dtype(array, types.int64), codegen
 
 
+def _ask(builder: Any, pointer: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [_BYTES, _I32, _I32, _I32])
+    fn = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(fn, [pointer, _I32(0), _I32(3), _I32(1)])  # a read, to all caches, of data
+
+
 @intrinsic
 def prefetch(typingctx: Any, x: Any, row: Any, col: Any) -> Any:
     """Ask for the cache line of ``x[row, col]``."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        pointer = builder.bitcast(_address(context, builder, sig.args[0], *args), _BYTES)
-        kind = ir.FunctionType(ir.VoidType(), [_BYTES, _I32, _I32, _I32])
-        fn = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(fn, [pointer, _I32(0), _I32(3), _I32(1)])  # a read, to all caches, of data
+        _ask(builder, builder.bitcast(_address(context, builder, sig.args[0], *args), _BYTES))
         return context.get_dummy_value()
 
     return types.void(x, types.int64, types.int64), codegen
+
+
+@intrinsic
+def prefetch_row(typingctx: Any, x: Any, row: Any) -> Any:
+    """Ask for the cache lines of ``x[row]``, whose number a loop in Python would find by a division."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        ty, (array, row) = sig.args[0], args
+        view = context.make_array(ty)(context, builder, array)
+        columns = cgutils.unpack_tuple(builder, view.shape, 2)[1]
+        first = builder.bitcast(_address(context, builder, ty, array, row, _I64(0)), _BYTES)
+        size = builder.mul(columns, _I64(ty.dtype.bitwidth // 8))
+        with cgutils.for_range_slice(builder, _I64(0), size, _I64(CACHE_LINE), _I64) as (place, _):
+            _ask(builder, builder.gep(first, [place]))
+        return context.get_dummy_value()
+
+    return types.void(x, types.int64), codegen
 
 
 @intrinsic

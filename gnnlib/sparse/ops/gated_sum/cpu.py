@@ -167,7 +167,6 @@ def _edges(indptr, indices, k, q, v, grad, edge, inward, outward, d_edge, d_inwa
     lanes, end, wide = tile.lanes(k), indices.size - 1, edge.shape[1]
     held = np.empty((EDGES, wide), k.dtype)
     to_gate, to_value = np.empty((EDGES, k.shape[1]), k.dtype), np.empty((EDGES, k.shape[1]), k.dtype)
-    step = tile.CACHE_LINE // k.itemsize
     i = row_of(indptr, lo)
     for a in range(lo, hi, EDGES):
         rows = min(EDGES, hi - a)
@@ -176,9 +175,8 @@ def _edges(indptr, indices, k, q, v, grad, edge, inward, outward, d_edge, d_inwa
             while tile.item(indptr, i + 1) <= s:
                 i += 1
             coming, j = tile.item(indices, min(s + AHEAD, end)), tile.item(indices, s)
-            for f in range(0, k.shape[1], step):
-                tile.prefetch(q, coming, f)
-                tile.prefetch(v, coming, f)
+            tile.prefetch_row(q, coming)
+            tile.prefetch_row(v, coming)
             for c in range(wide):
                 held[p, c] = edge[s, c]
             for f in range(0, k.shape[1], lanes):

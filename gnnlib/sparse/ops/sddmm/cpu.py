@@ -20,14 +20,12 @@ def _dot_edges(indptr, indices, a, b, out, lo, hi):
     heads = out.shape[1]
     depth = a.shape[1] // max(heads, 1)
     lanes = tile.lanes(a)
-    step = tile.CACHE_LINE // a.itemsize
     i = row_of(indptr, lo)
     for e in range(lo, hi):
         while tile.item(indptr, i + 1) <= e:
             i += 1
         coming = tile.item(indices, min(e + AHEAD, indices.size - 1))
-        for f in range(0, a.shape[1], step):
-            tile.prefetch(b, coming, f)
+        tile.prefetch_row(b, coming)
         j = tile.item(indices, e)
         for head in range(heads):
             f = head * depth

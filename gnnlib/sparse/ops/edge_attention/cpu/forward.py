@@ -45,8 +45,7 @@ def _rows(kind):
             i = tile.item(rows, p) if pieces else p
             for k in range(n):
                 coming = tile.item(indices, min(start + k + AHEAD, end))
-                for f in range(0, src.shape[1], step):
-                    tile.prefetch(src, coming, f)
+                tile.prefetch_row(src, coming)
                 j = tile.item(indices, start + k)
                 score(dst, i, src, j, att, edge, edge_map, start + k, factor, weight, k)
             soften(weight, n, top, total, p, pieces)

@@ -27,7 +27,6 @@ def _pull(kind):
         depth = grad.shape[1] // max(heads, 1)
         inner = dst.shape[1] // max(heads, 1)
         lanes = tile.lanes(grad)
-        step = tile.CACHE_LINE // grad.itemsize
         end = targets.size - 1
         one = grad.dtype.type(1)
         none = grad.dtype.type(0)
@@ -48,13 +47,10 @@ def _pull(kind):
                 for k in range(n):
                     coming = min(start + k + AHEAD, end)
                     slot, target = tile.item(slots, coming), tile.item(targets, coming)
-                    for f in range(0, 2 * heads, step):
-                        tile.prefetch(pair, slot, f)
+                    tile.prefetch_row(pair, slot)
                     if not additive:
-                        for f in range(0, dst.shape[1], step):
-                            tile.prefetch(dst, target, f)
-                    for f in range(0, grad.shape[1], step):
-                        tile.prefetch(grad, target, f)
+                        tile.prefetch_row(dst, target)
+                    tile.prefetch_row(grad, target)
                     e = tile.item(slots, start + k)
                     for h in range(heads):
                         vector.put(weight, h, k, vector.at(pair, e, h))

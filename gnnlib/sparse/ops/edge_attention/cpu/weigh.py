@@ -33,7 +33,6 @@ def _weigh(kind):
         inner = dst.shape[1] // max(heads, 1)
         channels = d_edge.shape[1]
         lanes = tile.lanes(value)
-        step = tile.CACHE_LINE // value.itemsize
         end = indices.size - 1
         one = value.dtype.type(1)
         none = value.dtype.type(0)
@@ -66,11 +65,9 @@ def _weigh(kind):
                 n = min(CHUNK, stop - start)
                 for k in range(n):
                     coming = tile.item(indices, min(start + k + AHEAD, end))
-                    for f in range(0, value.shape[1], step):
-                        tile.prefetch(value, coming, f)
+                    tile.prefetch_row(value, coming)
                     if not gatv2:
-                        for f in range(0, src.shape[1], step):
-                            tile.prefetch(src, coming, f)
+                        tile.prefetch_row(src, coming)
                     j = tile.item(indices, start + k)
                     score(dst, i, src, j, att, edge, edge_map, start + k, factor, weight, k)
                 for h in range(heads):
