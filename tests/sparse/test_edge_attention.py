@@ -106,6 +106,22 @@ def test_additive_gradients_to_nodes_equal_those_through_the_edges(backend: str,
     assert_close(found[0], found[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("heads", [1, 3, 4, 5, 8, 9, 17])
+def test_additive_gradients_with_any_number_of_heads(heads: int, dtype: torch.dtype) -> None:
+    """Heads share a vector of the CPU's, or need several."""
+    given = mixed("additive", heads=heads, depth=3)
+    given["x_src"][2] = -torch.inf  # a source that no target attends to
+    found = []
+    for name in ("cpu", "reference"):
+        with use_backend(name):
+            held = leaves([t.to(dtype) for t in given.values()])
+            out = edge_attention(MIXED.adj, *held, "additive", dropout=0.3, seed=5)
+            grads = torch.autograd.grad(out, held, torch.sin(torch.arange(out.numel())).view_as(out).to(out))
+            found.append([out, *grads])
+    assert_close(found[0], found[1])
+
+
 def test_additive_gradients_of_a_hub_row_and_a_hub_source() -> None:
     """Rows that are cut into pieces, both ways round."""
     n = 9000

@@ -12,89 +12,133 @@ import torch
 from numba import prange
 from torch import Tensor
 
-from gnnlib.sparse.native import tile, vector
+from gnnlib.sparse.native import lanes, tile, vector
 from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, optional
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.ops.edge_attention.cpu.forward import merge
-from gnnlib.sparse.ops.edge_attention.cpu.score import PAD, drop_args, flat, join, kept, soften
+from gnnlib.sparse.ops.edge_attention.cpu.score import drop_args, flat, join, kept
 from gnnlib.sparse.registry import FLOATS, kernel, needs
+
+
+@helper
+def _soften(graph_row, dst, i, src, factor, buffers, spread, result, p, pieces):
+    """Exponentials of a row's scores, several heads to a vector, undivided.
+
+    Edge k's head h, the o-th of block b, is ``weight[b, k * span + o]`` with ``span`` heads in a block;
+    ``upper`` holds the same where the score is above 0, else 0, and ``spread`` what each head's are to be
+    multiplied by. Row p of ``mass``, ``top`` and ``total`` keeps the share above 0, the maximum and the sum.
+    """
+    indices, start, n = graph_row
+    raw, weight, upper = buffers
+    _, _, mass, top, total = result
+    heads, wide = top.shape[1], tile.lanes(src)
+    span, end = min(heads, wide), indices.size - 1
+    zero, one = tile.zero(src, 1), lanes.fill(src, 1, src.dtype.type(1))
+    lowest = lanes.fill(src, 1, src.dtype.type(-np.inf))
+    for b in range(weight.shape[0]):
+        h = b * wide
+        width = heads - h
+        mine = lanes.get_part(dst, i, h, src, 1, width)
+        most, amount, held = lowest, zero, zero
+        for k in range(n):
+            tile.prefetch(src, tile.item(indices, min(start + k + AHEAD, end)), h)
+            s = lanes.plus(mine, lanes.get_part(src, tile.item(indices, start + k), h, src, 1, width))
+            tile.store(s, raw, b, k * span)
+            s = vector.leaky(s, factor)
+            most = tile.choose(tile.beats(most, s), s, most)
+        base = tile.choose(lanes.above(most, lowest), most, zero)
+        for k in range(n):
+            s = lanes.get(raw, b, k * span, src, 1, 0)
+            power = vector.exp(lanes.minus(vector.leaky(s, factor), base))
+            high = tile.choose(lanes.greater(s, zero), power, zero)
+            amount, held = lanes.plus(amount, power), lanes.plus(held, high)
+            tile.store(power, weight, b, k * span)
+            tile.store(high, upper, b, k * span)
+        part = one if pieces else tile.choose(lanes.above(amount, zero), lanes.over(one, amount), zero)
+        tile.store(part, spread, 0, h)
+        lanes.put_part(lanes.times(part, held), mass, p, h, width)
+        lanes.put_part(most, top, p, h, width)
+        lanes.put_part(amount, total, p, h, width)
+
+
+@helper
+def _drop(buffers, slots, start, n, heads, drop):
+    """Multiply what two buffers hold of a row by dropout's factors; no ``slots``: the edges' own."""
+    low, high = buffers
+    seed, threshold, boost = drop
+    wide = tile.lanes(low)
+    span = min(heads, wide)
+    for k in range(n):
+        e = tile.item(slots, start + k) if slots.size > 0 else start + k
+        for h in range(heads):
+            b, o = h // wide, k * span + h % wide
+            m = kept(seed, threshold, boost, e, h, heads)
+            vector.put(low, b, o, m * vector.at(low, b, o))
+            vector.put(high, b, o, m * vector.at(high, b, o))
 
 
 @helper
 def _attend_rows(rows, graph, dst, src, factor, value, drop, result, lo, hi):
     """The pass over targets lo to hi; ``rows`` names the target of each, or is empty where it is the row."""
     first, last, indices = graph
-    seed, threshold, boost = drop
-    out, above, mass, top, total = result
+    out, above, _, top, _ = result
     heads = top.shape[1]
     depth = value.shape[1] // max(heads, 1)
-    lanes = tile.lanes(value)
+    wide = tile.lanes(value)
     step = tile.CACHE_LINE // value.itemsize
     end = indices.size - 1
     none = value.dtype.type(0)
     pieces = rows.size > 0
-    weight = np.empty((heads, CUT + PAD), value.dtype)
-    upper = np.empty((heads, CUT + PAD), value.dtype)  # the weight where the score is above 0, else 0
+    blocks, span = (heads + wide - 1) // wide, min(heads, wide)
+    whole = np.empty((3 * blocks, CUT * span + wide), value.dtype)
+    raw, weight, upper = whole[:blocks], whole[blocks : 2 * blocks], whole[2 * blocks :]
+    spread = np.empty((1, blocks * wide), value.dtype)
     for p in range(lo, hi):
         start, stop = tile.item(first, p), tile.item(last, p)
         n = stop - start
         if n > CUT:
             continue
         i = tile.item(rows, p) if pieces else p
-        for k in range(n):
-            coming = tile.item(indices, min(start + k + AHEAD, end))
-            tile.prefetch(src, coming, 0)
-            j = tile.item(indices, start + k)
-            for h in range(heads):
-                s = vector.at(dst, i, h) + vector.at(src, j, h)
-                vector.put(weight, h, k, s if s > 0 else factor * s)
-                vector.put(upper, h, k, s)
-        soften(weight, n, top, total, p, pieces)
+        _soften((indices, start, n), dst, i, src, factor, (raw, weight, upper), spread, result, p, pieces)
+        if drop[1] > 0:
+            _drop((weight, upper), indices[:0], start, n, heads, drop)
         for h in range(heads):
-            held = none
-            for k in range(n):
-                w, s = vector.at(weight, h, k), vector.at(upper, h, k)
-                if s > 0:
-                    held += w
-                if threshold > 0:
-                    w *= kept(seed, threshold, boost, start + k, h, heads)
-                vector.put(weight, h, k, w)
-                vector.put(upper, h, k, w if s > 0 else none)
-            vector.put(mass, p, h, held)
+            b, o = h // wide, h % wide
+            part = vector.at(spread, 0, h)
             f, goal = h * depth, h * depth + depth
-            while goal - f >= 4 * lanes:
+            while goal - f >= 4 * wide:
                 sum4, above4 = tile.zero(value, 4), tile.zero(value, 4)
                 for k in range(n):
                     coming = tile.item(indices, min(start + k + AHEAD, end))
                     tile.prefetch(value, coming, f)
                     tile.prefetch(value, coming, f + step)
                     j = tile.item(indices, start + k)
-                    sum4 = tile.axpy(sum4, vector.at(weight, h, k), value, j, f)
-                    above4 = tile.axpy(above4, vector.at(upper, h, k), value, j, f)
-                tile.store(sum4, out, p, f)
-                tile.store(above4, above, p, f)
-                f += 4 * lanes
-            while goal - f >= lanes:
+                    sum4 = tile.axpy(sum4, vector.at(weight, b, k * span + o), value, j, f)
+                    above4 = tile.axpy(above4, vector.at(upper, b, k * span + o), value, j, f)
+                tile.store_scaled(sum4, part, out, p, f)
+                tile.store_scaled(above4, part, above, p, f)
+                f += 4 * wide
+            while goal - f >= wide:
                 sum1, above1 = tile.zero(value, 1), tile.zero(value, 1)
                 for k in range(n):
                     tile.prefetch(value, tile.item(indices, min(start + k + AHEAD, end)), f)
                     j = tile.item(indices, start + k)
-                    sum1 = tile.axpy(sum1, vector.at(weight, h, k), value, j, f)
-                    above1 = tile.axpy(above1, vector.at(upper, h, k), value, j, f)
-                tile.store(sum1, out, p, f)
-                tile.store(above1, above, p, f)
-                f += lanes
+                    sum1 = tile.axpy(sum1, vector.at(weight, b, k * span + o), value, j, f)
+                    above1 = tile.axpy(above1, vector.at(upper, b, k * span + o), value, j, f)
+                tile.store_scaled(sum1, part, out, p, f)
+                tile.store_scaled(above1, part, above, p, f)
+                f += wide
             for g in range(f, goal):
                 s, t = none, none
                 for k in range(n):
                     v = vector.at(value, tile.item(indices, start + k), g)
-                    s += vector.at(weight, h, k) * v
-                    t += vector.at(upper, h, k) * v
-                vector.put(out, p, g, s)
-                vector.put(above, p, g, t)
+                    s += vector.at(weight, b, k * span + o) * v
+                    t += vector.at(upper, b, k * span + o) * v
+                vector.put(out, p, g, part * s)
+                vector.put(above, p, g, part * t)
 
 
 @helper
@@ -103,17 +147,17 @@ def _targets(lo, hi, factor, upstream, target, d_dst):
     dst, grad, out, above, mass, lse = upstream
     heads = lse.shape[1]
     depth = grad.shape[1] // max(heads, 1)
-    lanes = tile.lanes(grad)
+    wide = tile.lanes(grad)
     one, none = grad.dtype.type(1), grad.dtype.type(0)
     for i in range(lo, hi):
         for h in range(heads):
             f, goal = h * depth, h * depth + depth
-            whole, upper = tile.zero(grad, 1), tile.zero(grad, 1)
-            while goal - f >= lanes:
+            whole, high = tile.zero(grad, 1), tile.zero(grad, 1)
+            while goal - f >= wide:
                 whole = tile.multiply_add(whole, grad, i, out, i, f)
-                upper = tile.multiply_add(upper, grad, i, above, i, f)
-                f += lanes
-            s, t = vector.total(whole), vector.total(upper)
+                high = tile.multiply_add(high, grad, i, above, i, f)
+                f += wide
+            s, t = vector.total(whole), vector.total(high)
             for g in range(f, goal):
                 s += vector.at(grad, i, g) * vector.at(out, i, g)
                 t += vector.at(grad, i, g) * vector.at(above, i, g)
@@ -126,82 +170,98 @@ def _targets(lo, hi, factor, upstream, target, d_dst):
 
 
 @helper
+def _recall(graph_row, target, src, j, factor, buffers, paid):
+    """The softmax of a source's edges once more, laid out as the forward's.
+
+    ``weight`` gets it for the edges below 0, else 0, ``upper`` for those above, and ``paid`` the sum of
+    slope p <grad_i, out_i> of each head.
+    """
+    targets, start, n = graph_row
+    weight, upper = buffers
+    heads, wide = src.shape[1], tile.lanes(src)
+    span, end = min(heads, wide), targets.size - 1
+    zero = tile.zero(src, 1)
+    lowest = lanes.fill(src, 1, src.dtype.type(-np.inf))
+    for b in range(weight.shape[0]):
+        h = b * wide
+        width = heads - h
+        mine, owed = lanes.get_part(src, j, h, src, 1, width), zero
+        for k in range(n):
+            if b == 0:
+                coming = tile.item(targets, min(start + k + AHEAD, end))
+                tile.prefetch_row(target, coming)
+            i = tile.item(targets, start + k)
+            s = lanes.plus(mine, lanes.get_part(target, i, h, src, 1, width))
+            norm = lanes.get_part(target, i, heads + h, src, 1, width)
+            power = vector.exp(lanes.minus(vector.leaky(s, factor), norm))
+            power = tile.choose(lanes.above(norm, lowest), power, zero)
+            positive = lanes.greater(s, zero)
+            low, high = tile.choose(positive, zero, power), tile.choose(positive, power, zero)
+            delta = lanes.get_part(target, i, 2 * heads + h, src, 1, width)
+            owed = lanes.fused(owed, vector.plus(high, low, factor), delta)
+            tile.store(low, weight, b, k * span)
+            tile.store(high, upper, b, k * span)
+        tile.store(owed, paid, 0, h)
+
+
+@helper
 def _sources(rows, graph, src, factor, value, drop, grad, target, d_value, d_src, lo, hi):
     """The pass over sources lo to hi; ``rows`` names the source of each, or is empty where it is the row."""
     first, last, targets, slots = graph
-    seed, threshold, boost = drop
     heads = target.shape[1] // 3
     depth = value.shape[1] // max(heads, 1)
-    lanes = tile.lanes(value)
+    wide = tile.lanes(value)
     step = tile.CACHE_LINE // value.itemsize
     end = targets.size - 1
     one, none = value.dtype.type(1), value.dtype.type(0)
-    lowest = value.dtype.type(-np.inf)
     pieces = rows.size > 0
-    weight = np.empty((heads, CUT + PAD), value.dtype)  # m p of the edges below 0, else 0
-    upper = np.empty((heads, CUT + PAD), value.dtype)  # m p of the edges above 0, else 0
+    blocks, span = (heads + wide - 1) // wide, min(heads, wide)
+    whole = np.empty((2 * blocks, CUT * span + wide), value.dtype)
+    weight, upper = whole[:blocks], whole[blocks:]
+    paid = np.empty((1, blocks * wide), value.dtype)
     for p in range(lo, hi):
         start, stop = tile.item(first, p), tile.item(last, p)
         n = stop - start
         if n > CUT:
             continue
         j = tile.item(rows, p) if pieces else p
-        for k in range(n):
-            coming = tile.item(targets, min(start + k + AHEAD, end))
-            for f in range(0, target.shape[1], step):
-                tile.prefetch(target, coming, f)
-            i = tile.item(targets, start + k)
-            for h in range(heads):
-                s, norm = vector.at(target, i, h) + vector.at(src, j, h), vector.at(target, i, heads + h)
-                vector.put(upper, h, k, s)
-                s = s if s > 0 else factor * s
-                vector.put(weight, h, k, lowest if norm == lowest else s - norm)
+        _recall((targets, start, n), target, src, j, factor, (weight, upper), paid)
+        if drop[1] > 0:
+            _drop((weight, upper), slots, start, n, heads, drop)
         for h in range(heads):
-            for k in range(n, n + lanes):
-                vector.put(weight, h, k, lowest)
-            for k in range(0, n, lanes):
-                tile.store(vector.exp(tile.load(one, weight, h, k, 1)), weight, h, k)
-            paid = none  # sum of slope p <grad_i, out_i>
-            for k in range(n):
-                w, i = vector.at(weight, h, k), tile.item(targets, start + k)
-                high = vector.at(upper, h, k) > 0
-                paid += (w if high else factor * w) * vector.at(target, i, 2 * heads + h)
-                if threshold > 0:
-                    w *= kept(seed, threshold, boost, tile.item(slots, start + k), h, heads)
-                vector.put(weight, h, k, none if high else w)
-                vector.put(upper, h, k, w if high else none)
+            b, o = h // wide, h % wide
             f, goal = h * depth, h * depth + depth
             earned = tile.zero(value, 1)  # <value_j, sum of slope m p grad_i>
-            while goal - f >= 4 * lanes:
+            while goal - f >= 4 * wide:
                 low4, high4 = tile.zero(value, 4), tile.zero(value, 4)
                 for k in range(n):
                     coming = tile.item(targets, min(start + k + AHEAD, end))
                     tile.prefetch(grad, coming, f)
                     tile.prefetch(grad, coming, f + step)
                     i = tile.item(targets, start + k)
-                    low4 = tile.axpy(low4, vector.at(weight, h, k), grad, i, f)
-                    high4 = tile.axpy(high4, vector.at(upper, h, k), grad, i, f)
+                    low4 = tile.axpy(low4, vector.at(weight, b, k * span + o), grad, i, f)
+                    high4 = tile.axpy(high4, vector.at(upper, b, k * span + o), grad, i, f)
                 tile.store(vector.plus(high4, low4, one), d_value, p, f)
                 high4 = vector.times(vector.plus(high4, low4, factor), value, j, f)
                 earned = vector.plus(earned, vector.fold(high4), one)
-                f += 4 * lanes
-            while goal - f >= lanes:
+                f += 4 * wide
+            while goal - f >= wide:
                 low1, high1 = tile.zero(value, 1), tile.zero(value, 1)
                 for k in range(n):
                     tile.prefetch(grad, tile.item(targets, min(start + k + AHEAD, end)), f)
                     i = tile.item(targets, start + k)
-                    low1 = tile.axpy(low1, vector.at(weight, h, k), grad, i, f)
-                    high1 = tile.axpy(high1, vector.at(upper, h, k), grad, i, f)
+                    low1 = tile.axpy(low1, vector.at(weight, b, k * span + o), grad, i, f)
+                    high1 = tile.axpy(high1, vector.at(upper, b, k * span + o), grad, i, f)
                 tile.store(vector.plus(high1, low1, one), d_value, p, f)
                 earned = vector.plus(earned, vector.times(vector.plus(high1, low1, factor), value, j, f), one)
-                f += lanes
-            d = vector.total(earned) - paid
+                f += wide
+            d = vector.total(earned) - vector.at(paid, 0, h)
             for g in range(f, goal):
                 s, t = none, none
                 for k in range(n):
                     x = vector.at(grad, tile.item(targets, start + k), g)
-                    s += vector.at(weight, h, k) * x
-                    t += vector.at(upper, h, k) * x
+                    s += vector.at(weight, b, k * span + o) * x
+                    t += vector.at(upper, b, k * span + o) * x
                 vector.put(d_value, p, g, s + t)
                 d += vector.at(value, j, g) * (factor * s + t)
             vector.put(d_src, p, h, d)
