@@ -55,6 +55,7 @@ def define(
 
         return plain
 
+    setup, backward = _counted(setup), _reached(backward)
     op.register_autograd(backward, setup_context=setup)
     function = _eager(name, forward, setup, backward)
     transformable = _transformable(name, forward, setup, backward)
@@ -72,6 +73,12 @@ def define(
     return call
 
 
+def only_first(ctx: Any, output: tuple[Tensor, ...]) -> None:
+    """Say in ``setup`` that only the first output has a gradient: torch fills no zeros for the others."""
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(*output[1:])
+
+
 def _unremembered(forward: Callable[..., Any]) -> Callable[..., Any]:
     """The forward for compiled code, which reuses a buffer for other numbers without telling torch."""
 
@@ -84,6 +91,25 @@ def _unremembered(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 Forward = Callable[..., Any]
 Setup = Callable[[Any, tuple[Any, ...], Any], None]
+
+
+def _counted(setup: Setup) -> Setup:
+    """``setup`` that also notes how many gradients the backward owes."""
+
+    def run(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.owed = len(inputs)
+        setup(ctx, inputs, output)
+
+    return run
+
+
+def _reached(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """``backward`` that is not run where no gradient came, which it need not expect."""
+
+    def run(ctx: Any, *grads: Any) -> Any:
+        return (None,) * ctx.owed if all(g is None for g in grads) else backward(ctx, *grads)
+
+    return run
 
 
 def _eager(name: str, forward: Forward, setup: Setup, backward: Forward) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -66,6 +67,39 @@ def test_gradient_does_not_follow_a_frozen_input() -> None:
     assert not case.run(TINY, TINY.adj, x, w).requires_grad
     with torch.no_grad():
         assert not case.run(TINY, TINY.adj, x.requires_grad_(), w).requires_grad
+
+
+class _Nothing(torch.autograd.Function):
+    """A function that sends no gradient back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        return None
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_no_gradient_came(case: Case) -> None:
+    held = leaves(case.inputs(TINY, torch.float32))
+    found = case.run(TINY, TINY.adj, *held)
+    outputs = [t for t in (found if isinstance(found, tuple) else (found,)) if t.requires_grad]
+    for out in outputs:
+        _Nothing.apply(out).sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    assert all(t.grad is None or not t.grad.any() for t in held)
+
+
+@pytest.mark.parametrize("name", ["spmm-max-plain", "edge_attention-additive"])
+def test_backward_fills_no_zeros_for_outputs_without_a_gradient(name: str) -> None:
+    case = BY_NAME[name]
+    held = leaves(case.inputs(TINY, torch.float32))
+    out = case.run(TINY, TINY.adj, *held)
+    upstream = torch.ones_like(out)
+    with torch.profiler.profile() as seen:
+        torch.autograd.grad(out, held, upstream)
+    assert "aten::zeros" not in {event.name for event in seen.events() or ()}
 
 
 def test_inference_mode() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor
 
-from gnnlib.sparse.autograd import define, traced
+from gnnlib.sparse.autograd import define, only_first, traced
 from gnnlib.sparse.convert import Adj, as_csr
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.edge_attention.additive import additive_attention
@@ -298,7 +298,10 @@ def _fake(
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     ctx.score, ctx.factor, ctx.dropout, ctx.weights = inputs[9:]
-    ctx.mark_non_differentiable(output[1])
+    if ctx.weights:
+        ctx.mark_non_differentiable(output[1])
+    else:
+        only_first(ctx, output)
     ctx.save_for_backward(*inputs[:9], *output)
 
 

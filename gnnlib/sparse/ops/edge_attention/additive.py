@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnnlib.sparse.autograd import define, traced
+from gnnlib.sparse.autograd import define, only_first, traced
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.edge_attention.composed import gradients
 from gnnlib.sparse.registry import dispatch
@@ -60,7 +60,7 @@ def _fake(
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.factor, ctx.dropout = inputs[6:]
-    ctx.mark_non_differentiable(*output[1:])
+    only_first(ctx, output)
     ctx.save_for_backward(*inputs[:6], *output)
 
 

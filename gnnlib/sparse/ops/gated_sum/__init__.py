@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnnlib.sparse.autograd import define
+from gnnlib.sparse.autograd import define, only_first
 from gnnlib.sparse.convert import Adj, as_csr
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.scatter import scatter_rows
@@ -143,7 +143,7 @@ def _fake(
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.sloped = inputs[-1]
-    ctx.mark_non_differentiable(output[1])
+    only_first(ctx, output)
     ctx.save_for_backward(*inputs[:-1], output[1])
 
 

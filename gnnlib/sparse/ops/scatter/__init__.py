@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnnlib.sparse.autograd import define, traced
+from gnnlib.sparse.autograd import define, only_first, traced
 from gnnlib.sparse.ops.segment_reduce import REDUCTIONS, spread
 from gnnlib.sparse.registry import dispatch
 
@@ -97,7 +97,7 @@ def _fake(index: Tensor, src: Tensor, num_rows: int, reduce: str) -> tuple[Tenso
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     index, src, num_rows, reduce = inputs
     ctx.reduce, ctx.num_slots, ctx.num_rows = reduce, src.shape[0], num_rows
-    ctx.mark_non_differentiable(output[1])
+    only_first(ctx, output)
     ctx.save_for_backward(index, output[1])
 
 

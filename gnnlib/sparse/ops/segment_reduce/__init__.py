@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnnlib.sparse.autograd import define
+from gnnlib.sparse.autograd import define, only_first
 from gnnlib.sparse.csr import row_of_slot
 from gnnlib.sparse.registry import dispatch
 
@@ -87,7 +87,7 @@ def _fake(indptr: Tensor, src: Tensor, reduce: str) -> tuple[Tensor, Tensor]:
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     indptr, src, reduce = inputs
     ctx.reduce, ctx.num_slots = reduce, src.shape[0]
-    ctx.mark_non_differentiable(output[1])
+    only_first(ctx, output)
     ctx.save_for_backward(indptr, output[1])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnnlib.sparse.autograd import define
+from gnnlib.sparse.autograd import define, only_first
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.registry import dispatch
 
@@ -47,7 +47,7 @@ def _fake(
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     indptr, indices, weight, x, _ = inputs
     ctx.num_cols = x.shape[0]
-    ctx.mark_non_differentiable(output[1])
+    only_first(ctx, output)
     ctx.save_for_backward(indptr, indices, weight, x if weight is not None else None, output[1])
 
 
