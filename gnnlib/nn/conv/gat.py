@@ -196,5 +196,4 @@ def _scores(h: Tensor, *atts: Tensor) -> tuple[Tensor, ...]:
     heads = h.size(1)
     eye = torch.eye(heads, dtype=h.dtype, device=h.device)
     blocks = torch.cat([(att[0, :, :, None] * eye[:, None]).flatten(0, 1) for att in atts], dim=1)
-    found = h.flatten(1) @ blocks
-    return tuple(found[:, k * heads : (k + 1) * heads] for k in range(len(atts)))
+    return (h.flatten(1) @ blocks).chunk(len(atts), dim=1)
