@@ -21,7 +21,7 @@ class ARMAConv(Conv):
     .. math:: X' = \frac{1}{K} \sum_{k=1}^{K} X_k^{(T)}, \qquad
         X_k^{(t+1)} = \sigma\big(D^{-1/2} A D^{-1/2} X_k^{(t)} W + X^{(0)} V + b\big)
 
-    Bianchi et al., Graph Neural Networks with Convolutional ARMA Filters, TPAMI 2021, Eq. 12 and 13.
+    Bianchi et al., Graph Neural Networks with Convolutional ARMA Filters, TPAMI 2021.
 
     Args:
         in_channels: width of x; -1 takes it from the first call.

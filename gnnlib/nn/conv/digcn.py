@@ -28,7 +28,7 @@ class DiGCNConv(SumConv):
     .. math:: X' = \hat A X W + b, \qquad \hat A = \operatorname{norm} \tfrac12 \big(
         \Pi^{1/2} P \Pi^{-1/2} + \Pi^{-1/2} P^\top \Pi^{1/2} \big), \quad P = \tilde D_{out}^{-1} \tilde A
 
-    Tong et al., Digraph Inception Convolutional Networks, NeurIPS 2020, Eq. 4. :math:`\Pi` holds the
+    Tong et al., Digraph Inception Convolutional Networks, NeurIPS 2020. :math:`\Pi` holds the
     stationary distribution of the chain that leaves for an auxiliary node with probability alpha and returns
     from it anywhere. On the real nodes that is the PageRank of P with damping 1 - alpha, so it comes from
     power iterations in double precision and no eigenproblem. norm divides by the roots of both row sums.

@@ -24,7 +24,7 @@ class DirGCNConv(FaberConv):
     .. math:: X' = \alpha\, S^\top X W^{out} + (1 - \alpha)\, S X W^{in} + X W^{root} + b,
         \qquad S = D_{in}^{-1/2} A D_{out}^{-1/2}
 
-    Rossi et al., Edge Directionality Improves Learning on Heterophilic Graphs, LoG 2023, Eq. 6. There are no
+    Rossi et al., Edge Directionality Improves Learning on Heterophilic Graphs, LoG 2023. There are no
     self-loops. PyG's ``DirGNNConv(GCNConv)`` scales both ends of an edge by in-degrees instead, which
     silences every source that nothing points to.
 
@@ -83,9 +83,9 @@ class DirGNNConv(SumConv):
 
     .. math:: X' = X W + b + (1 - \alpha)\, \mathrm{conv}^{in}(X, A) + \alpha\, \mathrm{conv}^{out}(X, A^\top)
 
-    Rossi et al., Edge Directionality Improves Learning on Heterophilic Graphs, LoG 2023, Eq. 5. A
+    Rossi et al., Edge Directionality Improves Learning on Heterophilic Graphs, LoG 2023. A
     :class:`GCNConv` inside gets the directed normalisation :math:`D_{in}^{-1/2} A D_{out}^{-1/2}` of the
-    paper, Eq. 6, where PyG scales by in-degrees alone.
+    paper, where PyG scales by in-degrees alone.
 
     Args:
         conv: the convolution to copy, such as :class:`GCNConv`, :class:`SAGEConv` or :class:`GATConv`. Its

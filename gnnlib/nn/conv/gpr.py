@@ -21,7 +21,7 @@ class GPRConv(SumConv):
 
     .. math:: X' = \sum_{k=0}^{K} \gamma_k\, S^k X, \qquad S = \tilde D^{-1/2} \tilde A \tilde D^{-1/2}
 
-    Chien et al., Adaptive Universal Generalized PageRank Graph Neural Network, ICLR 2021, Eq. 2.
+    Chien et al., Adaptive Universal Generalized PageRank Graph Neural Network, ICLR 2021.
 
     Args:
         K: number of steps, at least 0.

@@ -15,7 +15,7 @@ class GraphConv(Conv):
 
     .. math:: x'_i = W_2\, x_i + W_1 \sum_{j \to i} e_{ji}\, x_j + b
 
-    Morris et al., Weisfeiler and Leman Go Neural, AAAI 2019, Eq. 1.
+    Morris et al., Weisfeiler and Leman Go Neural, AAAI 2019.
 
     Args:
         in_channels: width of x, or of (sources, targets); -1 takes it from the first call.

@@ -17,7 +17,7 @@ class LEConv(Conv):
 
     .. math:: x'_i = W_3 x_i + b_3 + \sum_{j \to i} e_{ji} \,(W_1 x_j + b_1 - W_2 x_i)
 
-    Ranjan et al., ASAP: Adaptive Structure Aware Pooling, AAAI 2020, Eq. 5.
+    Ranjan et al., ASAP: Adaptive Structure Aware Pooling, AAAI 2020.
 
     Args:
         in_channels: width of x, or of (sources, targets); -1 takes it from the first call.

@@ -18,7 +18,7 @@ class SSGConv(Conv):
     .. math:: X' = \Big(\alpha X + \frac{1 - \alpha}{K} \sum_{k=1}^{K} S^k X\Big) W + b,
         \qquad S = \tilde D^{-1/2} \tilde A \tilde D^{-1/2}
 
-    Zhu and Koniusz, Simple Spectral Graph Convolution, ICLR 2021, Eq. 8.
+    Zhu and Koniusz, Simple Spectral Graph Convolution, ICLR 2021.
 
     Args:
         in_channels: width of x; -1 takes it from the first call.

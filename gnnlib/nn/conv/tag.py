@@ -20,7 +20,7 @@ class TAGConv(Conv):
 
     .. math:: X' = \sum_{k=0}^{K} \big(D^{-1/2} A D^{-1/2}\big)^k X W_k + b
 
-    Du et al., Topology Adaptive Graph Convolutional Networks, 2017, Eq. 2 and 3.
+    Du et al., Topology Adaptive Graph Convolutional Networks, 2017.
 
     Args:
         in_channels: width of x; -1 takes it from the first call.

@@ -90,7 +90,7 @@ def edge_attention(
 
     Velickovic et al., Graph Attention Networks, ICLR 2018, Eqs. 1 to 4 (additive); Brody et al., How
     Attentive are Graph Attention Networks?, ICLR 2022, Eq. 7 (gatv2); Shi et al., Masked Label Prediction,
-    IJCAI 2021, Eq. 3 (dot). The backward computes the scores again from the saved log-sum-exp of each row.
+    IJCAI 2021 (dot). The backward computes the scores again from the saved log-sum-exp of each row.
 
     Args:
         adj: the graph, in any form that :func:`as_csr` takes.
