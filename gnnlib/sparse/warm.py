@@ -128,7 +128,7 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     term = leaf(_EDGES, _HEADS)
     ends, value = (leaf(_NODES, _HEADS), leaf(_NODES, _HEADS)), leaf(_NODES, _HEADS, _WIDTH)
     yield "edge_attention", partial(edge_attention, adj, *ends, value, edge=term)
-    for edges in ((), (leaf(_EDGES, 2), leaf(2, _WIDTH), leaf(2, _WIDTH))):
+    for edges in ((), (leaf(_EDGES, 2 * _WIDTH),), (leaf(_EDGES, 2), leaf(2, _WIDTH), leaf(2, _WIDTH))):
         kqv = [leaf(_NODES, _WIDTH) for _ in range(3)]
         yield "gated_sum", partial(gated_sum, adj, *kqv, *edges)
     gates, cells = [leaf(_NODES, 4 * _WIDTH) for _ in range(2)], leaf(_NODES, _WIDTH)

@@ -168,6 +168,13 @@ def _gated_cases() -> Iterator[Case]:
             lambda graph, adj, *t: gated_sum(adj, *t),
             oracle.gated_sum,
         )
+    yield Case(
+        "gated_sum-mapped",
+        "gated_sum",
+        ("RF", "CF", "CF", "EF", "EF"),
+        lambda graph, adj, k, q, v, *both: gated_sum(adj, k, q, v, torch.cat(both, 1)),
+        lambda graph, k, q, v, *both: oracle.gated_sum(graph, k, q, v, torch.cat(both, 1)),
+    )
 
 
 def _lstm_cases() -> Iterator[Case]:
@@ -282,7 +289,8 @@ def _attention(score: Any, terms: tuple[str, ...]) -> Case:
         given = {"value": inputs[1], **dict(zip(names, inputs, strict=False))}
         return oracle.attention(graph, score, **given, factor=0.3 if score == "dot" else 0.2)
 
-    name = f"edge_attention-{score}{'-edge' if terms else ''}"
+    kind = "" if not terms else "-mapped" if terms == ("EHF",) else "-edge"
+    name = f"edge_attention-{score}{kind}"
     return Case(name, "edge_attention", _ATTENTION[score][0] + terms, run, expect)
 
 
@@ -290,6 +298,7 @@ def _attention_cases() -> Iterator[Case]:
     for score, (_, terms) in _ATTENTION.items():
         yield _attention(score, ())
         yield _attention(score, terms)
+    yield _attention("gatv2", ("EHF",))
 
 
 CASES = [
@@ -319,6 +328,7 @@ SOME = [
         "edge_attention-additive-edge",
         "edge_attention-dot",
         "edge_attention-gatv2-edge",
+        "edge_attention-gatv2-mapped",
         "segment_softmax-EH",
         "segment_reduce-mean-EHF",
         "segment_reduce-max-E",
@@ -328,6 +338,7 @@ SOME = [
         "propagate-every",
         "gated_sum-plain",
         "gated_sum-edge",
+        "gated_sum-mapped",
         "lstm_step-on",
         "multi_reduce-pna-plain",
         "multi_reduce-all-map",

@@ -110,8 +110,10 @@ def gated_sum(
 ) -> Tensor:
     source, target = graph.edge_index
     z, message = k[target] + q[source], v[source]
-    if edge is not None and gate_map is not None and value_map is not None:
-        z, message = z + edge @ gate_map, message + edge @ value_map
+    if edge is not None:
+        mapped = gate_map is not None and value_map is not None
+        a, b = (edge @ gate_map, edge @ value_map) if mapped else edge.chunk(2, dim=1)
+        z, message = z + a, message + b
     return reduce(target, graph.num_rows, z.sigmoid() * message, "sum")
 
 

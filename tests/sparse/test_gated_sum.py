@@ -71,6 +71,33 @@ def test_edge_gradients(kernel: Kernel, index_type: torch.dtype) -> None:
     assert not any(t.any() for t in empty)
 
 
+@both_types("gated_sum")
+def test_mapped_edges(kernel: Kernel, index_type: torch.dtype) -> None:
+    """What edges add may come mapped, in the forward and in the form that the backward takes."""
+    k, q, v, e, a, b = inputs()
+    p, i = SORTED.adj.indptr, SORTED.adj.indices.to(index_type)
+    slot, factor = torch.randperm(SORTED.num_edges), normal(SORTED.num_rows, 9)
+    both = torch.cat([e @ a, e @ b], 1)
+    for order, by in ((None, None), (slot, factor)):
+        found = kernel.fn(p, i, order, k, q, v, by, both, None, None, True)
+        assert_close(list(found), list(kernel.fn(p, i, order, k, q, v, by, e, a, b, True)))
+
+
+@both_types("gated_sum_edge")
+def test_gradients_of_mapped_edges(kernel: Kernel, index_type: torch.dtype) -> None:
+    k, q, v, e, a, b = inputs()
+    grad, both = normal(SORTED.num_rows, 9), torch.cat([e @ a, e @ b], 1)
+    p, i = SORTED.adj.indptr, SORTED.adj.indices.to(index_type)
+    found = kernel.fn(p, i, k, q, v, grad, both, None, None)
+    held, eye = both.double().requires_grad_(), torch.eye(18, dtype=torch.float64)
+    out = oracle.gated_sum(SORTED, k.double(), q.double(), v.double(), held, eye[:, :9], eye[:, 9:])
+    assert_close(found[0], torch.autograd.grad(out, held, grad.double())[0])
+    assert [t.numel() for t in found[1:]] == [0, 0]
+    longer = kernel.fn(p, spare(SORTED.adj), k, q, v, grad, torch.cat([both, both[:3]]), None, None)[0]
+    assert torch.equal(longer[:-3], found[0])
+    assert not longer[-3:].any()
+
+
 @pytest.mark.parametrize("op", ["gated_sum", "gated_sum_edge"])
 def test_spare_slots_belong_to_no_row(op: str) -> None:
     k, q, v, e, a, b = inputs()
@@ -146,7 +173,8 @@ def test_wrong_inputs_fail_clearly() -> None:
         (lambda: gated_sum(adj, k, q, v[:, :5]), ValueError, r"expected \[R, F\], \[C, F\] and \[C, F\]"),
         (lambda: gated_sum(adj, k, q[:, :5], v[:, :5]), ValueError, "k has shape"),
         (lambda: gated_sum(adj, k[0], q, v), ValueError, "targets"),
-        (lambda: gated_sum(adj, k, q, v, e), ValueError, "belong together"),
+        (lambda: gated_sum(adj, k, q, v, e), ValueError, "expected 18 columns"),
+        (lambda: gated_sum(adj, k, q, v, e, a), ValueError, "belong together"),
         (lambda: gated_sum(adj, k, q, v, e, a, b[:, :3]), ValueError, "expected .*from the width of edge"),
         (lambda: gated_sum(adj, k, q, v, e[:9], a, b), ValueError, "9 edge values .* 211 edges"),
         (lambda: gated_sum(adj, k, q, v, e[:, 0], a, b), ValueError, "expected two dimensions"),

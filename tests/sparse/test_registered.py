@@ -39,7 +39,7 @@ def samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
     r, c = torch.rand(g.num_rows, dtype=torch.float64), torch.rand(g.num_cols, dtype=torch.float64)
     arg = ops.spmm_arg(p, i, w, x, True)[1]
     src = leaf(g.num_edges, 3)
-    maps = leaf(2, 3), leaf(2, 3)
+    maps, pair = (leaf(2, 3), leaf(2, 3)), leaf(g.num_edges, 6)
     ends = tuple(t.detach().contiguous() for t in (grad[:, 0], x[:, 0], x[:, 1], grad[:, 1]))
     return {
         "edge_index_to_csr": [(g.edge_index, g.num_rows, g.num_cols)],
@@ -59,12 +59,16 @@ def samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         "gated_sum": [
             (p, i, grad[:, 0], x[:, 0], x[:, 1], None, None, None, True),
             (p, i, grad[:, 0], x[:, 0], x[:, 1], w, *maps, False),
+            (p, i, grad[:, 0], x[:, 0], x[:, 1], pair, None, None, True),
         ],
         "gated_sum_back": [
             (*adj.transposed.arrays, adj.transpose_perm, *ends, None, None, None),
             (*adj.transposed.arrays, adj.transpose_perm, *ends, w.detach(), *(m.detach() for m in maps)),
         ],
-        "gated_sum_edge": [(p, i, *ends, w.detach(), *(m.detach() for m in maps))],
+        "gated_sum_edge": [
+            (p, i, *ends, w.detach(), *(m.detach() for m in maps)),
+            (p, i, *ends, pair.detach(), None, None),
+        ],
         **lstm_samples(g),
         "dropout": [(x, 0.3, 5)],
         "gather_rows": [(row, leaf(g.num_rows, 3))],
@@ -122,6 +126,7 @@ def attention_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         (*adj.arrays, a, b, v, None, term, None, seed, "additive", 0.2, 0.3, True),
         (*adj.arrays, q, k, v, None, None, None, None, "dot", 0.5, 0.0, False),
         (*adj.arrays, q, k, k, att, edge, by, None, "gatv2", 0.2, 0.0, False),
+        (*adj.arrays, q, k, k, att, leaf(e, 2, 3), None, None, "gatv2", 0.2, 0.0, False),
     ]
     ends = (*adj.arrays, *adj.transposed.arrays, adj.transpose_perm)
     found = []

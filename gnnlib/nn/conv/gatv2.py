@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gnnlib.nn.conv.attention import AttentionConv
 from gnnlib.nn.conv.base import Adj, Channels, ConvOptions, Pair
+from gnnlib.nn.conv.messages import maps_first
 from gnnlib.nn.init import glorot, zeros
 
 
@@ -41,8 +42,8 @@ class GATv2Conv(AttentionConv):
     Shapes: x ``[N, in]`` or (``[N_src, in_src]``, ``[N_dst, in_dst]``), edge_index ``[2, E]`` or any form
         that :func:`as_csr` takes (the values of a sparse matrix have no part in it), edge_attr
         ``[E, edge_dim]`` -> ``[N_dst, H out]``, or ``[N_dst, out]`` without concat.
-    Cost: two products over nodes and one attention op, which applies W_e on the way; no array of
-        E x H x out.
+    Cost: two products over nodes and one attention op, which applies W_e on the way, and keeps no array of
+        E x H x out; W_e comes first for 16 channels or more that are at least a quarter as wide as that.
     Raises: ValueError when x, edge_index and edge_attr do not fit.
     """
 
@@ -133,7 +134,10 @@ class GATv2Conv(AttentionConv):
         edge_map = None
         if edge_attr is not None and self.lin_edge is not None:
             self.lin_edge.expect(edge_attr.size(1))
-            edge_map = self.lin_edge.weight.t().reshape(-1, self.heads, self.out_channels)
+            if self.lin_edge.hooked or maps_first(edge_attr.size(1), self.heads * self.out_channels):
+                edge_attr = self.lin_edge(edge_attr).view(shape)
+            else:
+                edge_map = self.lin_edge.weight.t().reshape(-1, self.heads, self.out_channels)
         if self.add_self_loops:
             adj = adj.add_self_loops(remaining=False)
         out, alpha = self._attend(

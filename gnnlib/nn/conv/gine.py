@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnlib.nn.conv.base import Adj, Conv, ConvOptions, Pair, Size
-from gnnlib.nn.conv.messages import edge_features, reduce_messages
+from gnnlib.nn.conv.messages import edge_features, maps_first, reduce_messages
 from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, edge_relu_sum, multi_reduce
@@ -34,7 +34,8 @@ class GINEConv(Conv):
         that :func:`as_csr` takes, edge_attr ``[E, in]`` or ``[E, edge_dim]``, size ``(N_src, N_dst)`` ->
         ``[N_dst, out]``. Rows of values of a sparse matrix stand in for edge_attr.
     Cost: one pass over the gathered neighbours; messages are made and rectified inside it, and narrow edge
-        features are widened there too. An aggregation that is not sum, mean, max or min sees a message on
+        features are widened there too; those of at least 16 channels and a quarter of the width of x are
+        widened before, E x in. An aggregation that is not sum, mean, max or min sees a message on
         each edge.
     Raises: ValueError when x, edge_index, edge_attr and size do not fit.
     """
@@ -107,7 +108,10 @@ def rectified(
                 f"{who}: x has {x.size(1)} features but edge features are mapped to width={lin.out_channels}"
             )
         edge = edge_features(who, adj, edge_attr, lin.in_channels)
-        edge_map, bias = lin.weight.t(), lin.bias
+        if maps_first(lin.in_channels, lin.out_channels):
+            edge = lin(edge if edge.is_floating_point() else edge.to(x.dtype))
+        else:
+            edge_map, bias = lin.weight.t(), lin.bias
     else:
         edge = edge_features(who, adj, edge_attr, x.size(1))
     edge = edge if edge.is_floating_point() else edge.to(x.dtype)

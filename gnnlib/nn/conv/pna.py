@@ -13,7 +13,7 @@ from gnnlib.nn.act import Activation, activation
 from gnnlib.nn.aggr.base import over
 from gnnlib.nn.aggr.scaler import DegreeScalerAggregation
 from gnnlib.nn.conv.base import Adj, Conv, ConvOptions
-from gnnlib.nn.conv.messages import edge_features
+from gnnlib.nn.conv.messages import edge_features, maps_first
 from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, multi_reduce, sddmm
@@ -56,8 +56,8 @@ class PNAConv(Conv):
     Shapes: x ``[N, in]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_attr
         ``[E, edge_dim]`` -> ``[N, out]``. The values of a sparse matrix are left out.
     Cost: with one pre-layer, products over nodes and one pass over the gathered neighbours for all
-        aggregators; node-sized memory. With more, or another aggregator, a message on each edge:
-        E x towers x F.
+        aggregators; node-sized memory, and E x towers x F for edge features of 16 channels or more that are
+        at least a quarter as wide. With more, or another aggregator, a message on each edge: E x towers x F.
     Raises: ValueError when channels and towers, or x, edge_index and edge_attr, do not fit.
     """
 
@@ -168,7 +168,7 @@ class PNAConv(Conv):
     def _parts(
         self, adj: CSR, x: Tensor, edge_attr: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """The first map of M by what it reads: target ``[N, T F]``, source, and edges with their map."""
+        """The first map of M by what it reads: target ``[N, T F]``, source, and edges with what maps them."""
         first, width = self._first(self.pre_nns), self.F_in
         of_target = [m.weight[:, :width] for m in first]
         of_source = [m.weight[:, width : 2 * width] for m in first]
@@ -186,6 +186,8 @@ class PNAConv(Conv):
             of_edge = torch.cat([m.weight[:, 2 * width :] for m in first])  # [T F, F]
             edge_map = (of_edge @ self.edge_encoder.weight).t()
             bias = bias + of_edge @ self.edge_encoder.bias  # type: ignore[operator]  # it has a bias
+            if maps_first(self.edge_dim, edge_map.size(1)):
+                edge, edge_map = edge @ edge_map, None
         if self.divide_input and self.towers > 1:
             inputs = self._of_towers(x)
             own = torch.cat([F.linear(h, w) for h, w in zip(inputs, of_target, strict=True)], dim=1) + bias
@@ -199,8 +201,9 @@ class PNAConv(Conv):
     ) -> Tensor:
         """M on each edge, in slot order, ``[E, T, F_in]``."""
         h = sddmm(adj.slot_order, own, source, "add")
-        if edge is not None and edge_map is not None:
-            h = h + (adj.to_slots(edge) @ edge_map).to(h.dtype)
+        if edge is not None:
+            e = adj.to_slots(edge)
+            h = h + (e if edge_map is None else e @ edge_map).to(h.dtype)
         towers = h.view(-1, self.towers, self.F_in).unbind(1)
         return torch.stack([self._tower(self.pre_nns, t)[1:](part) for t, part in enumerate(towers)], dim=1)
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gnnlib.nn.conv.base import Adj, Channels, Conv, ConvOptions, Pair
+from gnnlib.nn.conv.messages import maps_first
 from gnnlib.nn.init import zeros
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, gated_sum, segment_reduce
@@ -39,7 +40,8 @@ class ResGatedGraphConv(Conv):
         that :func:`as_csr` takes (the values of a sparse matrix have no part in it), edge_attr
         ``[E, edge_dim]`` -> ``[N_dst, out]``.
     Cost: four products over nodes and one :func:`gated_sum`, whose memory is that of nodes and edge_attr: the
-        maps of edge features are applied on the way. Another ``act`` than the logistic function, or ``aggr``
+        maps of edge features are applied on the way, or before, E x 2 out, to 16 channels or more that are at
+        least half as wide as the output. Another ``act`` than the logistic function, or ``aggr``
         max or min, makes a message for each edge, E x out.
     Raises: ValueError when x, edge_index and edge_attr do not fit.
     """
@@ -91,9 +93,13 @@ class ResGatedGraphConv(Conv):
         key, key_edge = self._split(self.lin_key, x_dst)
         query, query_edge = self._split(self.lin_query, x_src)
         value, value_edge = self._split(self.lin_value, x_src)
-        edges = (edge_attr, key_edge + query_edge, value_edge) if edge_attr is not None else ()
+        edges: tuple[Tensor, ...] = ()
+        if edge_attr is not None:
+            edges = edge_attr, key_edge + query_edge, value_edge
         logistic = isinstance(self.act, nn.Sigmoid) or self.act in _SIGMOIDS
         if logistic and self.aggr in ("sum", "mean"):
+            if edge_attr is not None and maps_first(edge_attr.size(1), 2 * self.out_channels):
+                edges = (edge_attr @ torch.cat(edges[1:], dim=1),)
             out = gated_sum(adj, key, query, value, *edges)
             if self.aggr == "mean":
                 out = out / adj.degree.clamp(min=1)[:, None].to(out.dtype)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnnlib.nn.conv.attention import AttentionConv
 from gnnlib.nn.conv.base import Adj, Channels, ConvOptions, Pair
+from gnnlib.nn.conv.messages import maps_first
 from gnnlib.nn.linear import Linear
 from gnnlib.sparse import CSR, edge_attention, sddmm, spmm
 
@@ -24,7 +25,7 @@ class TransformerConv(AttentionConv):
     :math:`\beta_i = \sigma(w_5^\top [m_i, r_i, m_i - r_i])` of the aggregate m and the root r.
 
     Shi et al., Masked Label Prediction: Unified Message Passing Model for Semi-Supervised Classification,
-    IJCAI 2021, Eqs. 3 to 5.
+    IJCAI 2021.
 
     Args:
         in_channels: width of x, or of (sources, targets); -1 takes it from the first call.
@@ -41,8 +42,9 @@ class TransformerConv(AttentionConv):
     Shapes: x ``[N, in]`` or (``[N_src, in_src]``, ``[N_dst, in_dst]``), edge_index ``[2, E]`` or any form
         that :func:`as_csr` takes, edge_attr ``[E, edge_dim]`` -> ``[N_dst, H C]``, or ``[N_dst, C]`` without
         concat.
-    Cost: three products over nodes and one attention op. Edge features stay ``[E, edge_dim]``: W_6 acts on
-        queries and on sums of them, N x H x edge_dim; the weights of the edges are then kept, E x H.
+    Cost: three products over nodes and one attention op. Narrow edge features stay ``[E, edge_dim]``: W_6
+        acts on queries and on sums of them, N x H x edge_dim; those of 16 channels or more that are at least
+        a quarter as wide as H C are mapped first, E x H C. The weights of the edges are then kept, E x H.
     Raises: ValueError when x, edge_index and edge_attr do not fit.
     """
 
@@ -155,17 +157,25 @@ class TransformerConv(AttentionConv):
             if weights and self.training and self.dropout > 0:
                 alpha = edge_attention(adj, query, key, value, "dot", return_attention_weights=True)[1]
             return out, alpha
-        # q^T (W e) = (W^T q)^T e, and the sum of alpha W e is W times that of alpha e: W meets nodes only.
         self.lin_edge.expect(edges.size(1))
-        by_head = self.lin_edge.weight.view(self.heads, self.out_channels, -1)  # [H, C, K]
         by_edge, scale = _by_edge(adj), self.out_channels**-0.5
-        asked = torch.einsum("nhc,hck->nhk", query, by_head)
-        score = torch.stack([sddmm(by_edge, asked[:, h], edges) for h in range(self.heads)], dim=1)
+        first = maps_first(edges.size(1), self.heads * self.out_channels) or self.lin_edge.hooked
+        if first:
+            edges = self.lin_edge(edges).view(-1, self.heads, self.out_channels)
+            score = sddmm(by_edge, query, edges)
+        else:
+            # q^T (W e) = (W^T q)^T e, and the sum of alpha W e is W times that of alpha e.
+            by_head = self.lin_edge.weight.view(self.heads, self.out_channels, -1)  # [H, C, K]
+            asked = torch.einsum("nhc,hck->nhk", query, by_head)
+            score = torch.stack([sddmm(by_edge, asked[:, h], edges) for h in range(self.heads)], dim=1)
         score = scale * score  # [E, H]
         out, alpha = self._attend(adj, query, key, value, "dot", score, True, scale=scale)
         assert alpha is not None
-        sums = torch.stack([spmm(by_edge, edges, alpha[:, h]) for h in range(self.heads)], dim=1)
-        out = out + torch.einsum("nhk,hck->nhc", sums, by_head)
+        if first:
+            out = out + spmm(by_edge, edges, alpha)
+        else:
+            sums = torch.stack([spmm(by_edge, edges, alpha[:, h]) for h in range(self.heads)], dim=1)
+            out = out + torch.einsum("nhk,hck->nhc", sums, by_head)
         if weights and self.training and self.dropout > 0:
             alpha = edge_attention(
                 adj, query, key, value, "dot", edge=score, scale=scale, return_attention_weights=True

@@ -100,7 +100,8 @@ def edge_attention(
         score: which score.
         att: w of ``"gatv2"``.
         edge: e, in the caller's edge order.
-        edge_map: M of ``"gatv2"``, applied on the way.
+        edge_map: M of ``"gatv2"``, applied on the way. Without it e is M^T e already, as one product gives
+            it; wide features are faster so.
         negative_slope: slope of the LeakyReLU below 0.
         scale: c of ``"dot"``; one over the square root of K when omitted.
         dropout: probability in [0, 1) of dropping an attention weight; the others grow by 1 / (1 - dropout).
@@ -108,10 +109,11 @@ def edge_attention(
         return_attention_weights: also return m alpha.
 
     Shapes: value ``[C, H, D]``; additive: x_dst ``[R, H]``, x_src ``[C, H]``, edge ``[E, H]``; gatv2:
-        x_dst ``[R, H, D]``, x_src ``[C, H, D]``, att ``[H, D]``, edge ``[E, K]``, edge_map ``[K, H, D]``;
-        dot: x_dst ``[R, H, K]``, x_src ``[C, H, K]``, edge ``[E, H]`` -> ``[R, H, D]``, and the weights
-        ``[E, H]`` in the caller's order. A row without entries gives 0.
-    Cost: O(E H D) time; O((R + C) H D) memory, O(E H) in the backward; nothing of E x H x D. Second
+        x_dst ``[R, H, D]``, x_src ``[C, H, D]``, att ``[H, D]``, edge ``[E, K]``, edge_map ``[K, H, D]``,
+        or edge ``[E, H, D]``; dot: x_dst ``[R, H, K]``, x_src ``[C, H, K]``, edge ``[E, H]`` ->
+        ``[R, H, D]``, and the weights ``[E, H]`` in the caller's order. A row without entries gives 0.
+    Cost: O(E H D) time; O((R + C) H D) memory, O(E H) in the backward; nothing of E x H x D but a gradient
+        of edges that are so wide. Second
         derivatives and ``torch.func`` compute the score of each edge apart, which takes E x H x D for gatv2.
     Raises: ValueError when shapes, devices or options do not fit; TypeError when a tensor is not floating.
     """
@@ -228,13 +230,14 @@ def _expected(adj: CSR, tensors: dict[str, Tensor | None], score: str) -> dict[s
     assert dst is not None
     heads, depth = value.shape[1:]
     if score == "gatv2":
+        mapped = tensors["edge_map"] is None
         width = edge.shape[-1] if edge is not None else 0
         return {
             "x_dst": (adj.num_rows, heads, depth),
             "x_src": (adj.num_cols, heads, depth),
             "att": (heads, depth),
-            "edge": None if edge is None else (adj.num_values, width),
-            "edge_map": None if edge is None else (width, heads, depth),
+            "edge": None if edge is None else (adj.num_values, *((heads, depth) if mapped else (width,))),
+            "edge_map": None if edge is None or mapped else (width, heads, depth),
         }
     tail = (heads,) if score == "additive" else (heads, dst.shape[-1])
     return {

@@ -32,8 +32,8 @@ def composed(
     """Result ``[R, H, D]`` and attention weights ``[E, H]``; GATv2's score takes an array of E x H x D."""
     if score == "gatv2":
         z = sddmm_slots(adj, x_dst, x_src, "add")
-        if edge is not None and edge_map is not None:
-            z = z + torch.einsum("ek,khd->ehd", edge, edge_map)
+        if edge is not None:
+            z = z + (edge if edge_map is None else torch.einsum("ek,khd->ehd", edge, edge_map))
         assert att is not None
         s = (F.leaky_relu(z, factor) * att).sum(-1)
     elif score == "dot":

@@ -17,9 +17,10 @@ def _hidden(
 ) -> Tensor:
     """GATv2's sum inside the LeakyReLU, ``[E, H, D]``."""
     z = x_dst[row] + x_src[col]
-    if edge is None or edge_map is None:
+    if edge is None:
         return z
-    return z + torch.einsum("ek,khd->ehd", edge[: row.numel()], edge_map)
+    edge = edge[: row.numel()]
+    return z + (edge if edge_map is None else torch.einsum("ek,khd->ehd", edge, edge_map))
 
 
 def _scores(
@@ -131,9 +132,10 @@ def edge_attention_grad(
         inner = d[:, :, None] * a * torch.where(z > 0, z.new_ones(()), factor)  # [E, H, D]
         d_att = (d[:, :, None] * F.leaky_relu(z, factor)).sum(0)
         d_edge, d_map = v.new_empty(0), v.new_empty(0)
-        if term is not None and by is not None:
+        if term is not None:
             d_edge = torch.zeros_like(term)
-            d_edge[:used] = torch.einsum("ehd,khd->ek", inner, by)
+            d_edge[:used] = inner if by is None else torch.einsum("ehd,khd->ek", inner, by)
+        if term is not None and by is not None:
             d_map = torch.einsum("ek,ehd->khd", term[:used], inner)
         d_dst, d_src = torch.zeros_like(dst).index_add(0, row, inner), d_value.index_add(0, col, inner)
         found = d_dst, d_src, v.new_empty(0), d_att, d_edge, d_map

@@ -34,14 +34,16 @@ def gated_sum(
         k: the target's part of the gate.
         q: the source's part of the gate.
         v: values of the sources.
-        edge: edge features e in the caller's edge order; the maps are applied to them on the way.
+        edge: edge features e in the caller's edge order; the maps are applied to them on the way. Without
+            maps: e G and e U side by side, as one product gives them; wide features are faster so.
         gate_map: G, the map of edge features into the gate.
         value_map: U, the map of edge features into the values.
 
-    Shapes: k ``[R, F]``, q and v ``[C, F]``, edge ``[E, K]``, gate_map and value_map ``[K, F]`` ->
-        ``[R, F]``. A row without entries gives 0.
-    Cost: O(E F (1 + K)) time, O(R F) memory in the forward, O((R + C) F + E K) in the backward. A second
-        derivative is taken of the plain formula and holds arrays of size E x F.
+    Shapes: k ``[R, F]``, q and v ``[C, F]``, edge ``[E, K]``, gate_map and value_map ``[K, F]``, or edge
+        ``[E, 2 F]`` without maps -> ``[R, F]``. A row without entries gives 0.
+    Cost: O(E F (1 + K)) time, O(R F) memory in the forward, O((R + C) F + E K) in the backward, K = 2 F
+        without maps, whose time is O(E F). A second derivative is taken of the plain formula and holds arrays
+        of size E x F.
     Raises: ValueError when the shapes do not fit the graph or each other; TypeError when not floating.
     """
     csr = as_csr(adj, num_rows=k.shape[0], num_cols=q.shape[0])
@@ -64,7 +66,7 @@ def gated_sum_slots(
     gate_map: Tensor | None = None,
     value_map: Tensor | None = None,
 ) -> Tensor:
-    """:func:`gated_sum` of one dtype with edge features ``[E, K]`` in slot order, unchecked."""
+    """:func:`gated_sum` of one dtype with edge features in slot order, unchecked."""
     slope = torch.is_grad_enabled() and k.requires_grad
     out: Tensor = _gated_sum(*adj.arrays, k, q, v, edge, gate_map, value_map, slope, adj=adj)[0]
     return out
@@ -101,8 +103,18 @@ def _check(
     given = [t for t in (edge, gate_map, value_map) if t is not None]
     if not given:
         return
+    if edge is not None and gate_map is None and value_map is None:
+        if edge.shape[1] != 2 * k.shape[1]:
+            raise ValueError(
+                f"gated_sum: edge has shape {list(edge.shape)} and no maps; expected {2 * k.shape[1]} "
+                "columns, twice those of k, or pass gate_map and value_map"
+            )
+        return
     if edge is None or gate_map is None or value_map is None:
-        raise ValueError("gated_sum: edge, gate_map and value_map belong together; pass all three or none")
+        raise ValueError(
+            "gated_sum: edge, gate_map and value_map belong together; pass all three, edge alone with both "
+            "mapped, or none"
+        )
     shape = [edge.shape[1], k.shape[1]]
     if list(gate_map.shape) != shape or list(value_map.shape) != shape:
         raise ValueError(
@@ -164,7 +176,17 @@ def _backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         d_v, d_q = _to_sources(adj, k, q, v, edge, gate_map, value_map, grad)
     if any(need[5:8]):
         d_edge, d_gate, d_value = _gated_sum_edge(indptr, indices, k, q, v, grad, edge, gate_map, value_map)
+        if gate_map is None:
+            d_gate = d_value = None
     return None, None, d_k, d_q, d_v, d_edge, d_gate, d_value, None
+
+
+def _terms(edge: Tensor, gate_map: Tensor | None, value_map: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What edges add inside the gate and to the value, ``[E, F]`` each."""
+    if gate_map is None or value_map is None:
+        to_gate, to_value = edge.chunk(2, dim=1)
+        return to_gate, to_value
+    return edge @ gate_map, edge @ value_map
 
 
 def _to_sources(
@@ -196,8 +218,9 @@ def _plain_gradients(
     """The gradients as torch computes them from messages, so that it can differentiate them again."""
     row, column = adj.rows, adj.indices.long()
     z, message = k.index_select(0, row) + q.index_select(0, column), v.index_select(0, column)  # [E, F]
-    if edge is not None and gate_map is not None and value_map is not None:
-        z, message = z + edge @ gate_map, message + edge @ value_map
+    if edge is not None:
+        to_gate, to_value = _terms(edge, gate_map, value_map)
+        z, message = z + to_gate, message + to_value
     gate = z.sigmoid()
     real = torch.arange(adj.num_edges, device=adj.device) < adj.indptr[-1]  # slots of no row send nothing
     back = torch.where(real[:, None], grad.index_select(0, row), 0)
@@ -208,8 +231,10 @@ def _plain_gradients(
         scatter_rows(column, d_z, q.shape[0], "sum"),
         scatter_rows(column, d_message, v.shape[0], "sum"),
     ]
-    if edge is None or gate_map is None or value_map is None:
+    if edge is None:
         return [*found, None, None, None]
+    if gate_map is None or value_map is None:
+        return [*found, torch.cat([d_z, d_message], 1), None, None]
     d_edge = d_z @ gate_map.t() + d_message @ value_map.t()
     return [*found, d_edge, edge.t() @ d_z, edge.t() @ d_message]
 
@@ -274,8 +299,8 @@ def _edge_forward(
     v: Tensor,
     grad: Tensor,
     edge: Tensor,
-    gate_map: Tensor,
-    value_map: Tensor,
+    gate_map: Tensor | None,
+    value_map: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     d_edge, d_gate, d_value = dispatch(
         "gated_sum_edge", indptr, indices, k, q, v, grad, edge, gate_map, value_map
@@ -291,20 +316,17 @@ def _edge_fake(
     v: Tensor,
     grad: Tensor,
     edge: Tensor,
-    gate_map: Tensor,
-    value_map: Tensor,
+    gate_map: Tensor | None,
+    value_map: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return (
-        edge.new_empty(edge.shape),
-        gate_map.new_empty(gate_map.shape),
-        value_map.new_empty(value_map.shape),
-    )
+    d_gate, d_value = (k.new_empty(0 if t is None else t.shape) for t in (gate_map, value_map))
+    return edge.new_empty(edge.shape), d_gate, d_value
 
 
 _gated_sum_edge = define(
     "gated_sum_edge",
-    "(Tensor indptr, Tensor indices, Tensor k, Tensor q, Tensor v, Tensor grad, Tensor edge, Tensor gate_map,"
-    " Tensor value_map) -> (Tensor, Tensor, Tensor)",
+    "(Tensor indptr, Tensor indices, Tensor k, Tensor q, Tensor v, Tensor grad, Tensor edge,"
+    " Tensor? gate_map, Tensor? value_map) -> (Tensor, Tensor, Tensor)",
     _edge_forward,
     _edge_fake,
 )

@@ -28,8 +28,9 @@ def _tile_pass(count):
     @variant(count)
     def run(first, last, ids, indices, slot, k, q, v, factor, edge, inward, outward, out, rate, lo, hi, f):
         end = indices.size - 1
-        wide, pieced, placed = edge.shape[1], ids.size > 0, slot.size > 0
+        wide, pieced, placed = inward.shape[0], ids.size > 0, slot.size > 0
         sloped, turned = rate.size > 0, factor.size > 0
+        given, depth = edge.size > 0, k.shape[1]
         for i in range(lo, hi):
             start, stop = tile.item(first, i), tile.item(last, i)
             if stop - start > CUT:
@@ -45,15 +46,23 @@ def _tile_pass(count):
                 z = tile.add(gate.row(k, r, f, count), q, j, f)
                 message = gate.row(v, j, f, count)
                 second = gate.row(factor, r, f, count) if turned else message
-                if wide > 0:
+                if given:
                     e = s
-                    if placed:
-                        e = tile.item(slot, s)
-                        tile.prefetch(edge, tile.item(slot, ahead), 0)
-                    for c in range(wide):
-                        z = tile.axpy(z, edge[e, c], inward, c, f)
-                    for c in range(wide):
-                        second = tile.axpy(second, edge[e, c], outward, c, f)
+                    if wide > 0:
+                        if placed:
+                            e = tile.item(slot, s)
+                            tile.prefetch(edge, tile.item(slot, ahead), 0)
+                        for c in range(wide):
+                            z = tile.axpy(z, edge[e, c], inward, c, f)
+                        for c in range(wide):
+                            second = tile.axpy(second, edge[e, c], outward, c, f)
+                    else:
+                        if placed:
+                            e = tile.item(slot, s)
+                            tile.prefetch(edge, tile.item(slot, ahead), f)
+                            tile.prefetch(edge, tile.item(slot, ahead), depth + f)
+                        z = tile.add(z, edge, e, f)
+                        second = tile.add(second, edge, e, depth + f)
                     if not turned:
                         message = second
                 g = gate.sigmoid(z)
@@ -211,6 +220,39 @@ def _edge_gradients(indptr, indices, k, q, v, grad, edge, inward, outward, d_edg
 _edge_launch = Launcher(_edge_gradients)
 
 
+@helper
+def _term_rows(indptr, indices, k, q, v, grad, edge, d_edge, lo, hi):
+    """The gradients of what edges lo to hi add inside the gate and to the value, side by side."""
+    lanes, end, depth = tile.lanes(k), indices.size - 1, k.shape[1]
+    i = row_of(indptr, lo)
+    for s in range(lo, hi):
+        while tile.item(indptr, i + 1) <= s:
+            i += 1
+        coming, j = tile.item(indices, min(s + AHEAD, end)), tile.item(indices, s)
+        tile.prefetch_row(q, coming)
+        tile.prefetch_row(v, coming)
+        f = 0
+        while f < depth:
+            z = tile.add(tile.add(gate.row(k, i, f, 1), q, j, f), edge, s, f)
+            message = tile.add(gate.row(v, j, f, 1), edge, s, depth + f)
+            g = gate.sigmoid(z)
+            coming_in = gate.row(grad, i, f, 1)
+            tile.store(gate.times(gate.times(gate.steepness(g), message), coming_in), d_edge, s, f)
+            tile.store(gate.times(g, coming_in), d_edge, s, depth + f)
+            f += lanes
+
+
+def _term_gradients(indptr, indices, k, q, v, grad, edge, d_edge):
+    num_edges = indptr[-1]
+    for t in prange(RUNS):
+        lo, hi = num_edges * t // RUNS, num_edges * (t + 1) // RUNS
+        if lo < hi:
+            _term_rows(indptr, indices, k, q, v, grad, edge, d_edge, lo, hi)
+
+
+_term_launch = Launcher(_term_gradients)
+
+
 def _width(columns: int, dtype: torch.dtype) -> int:
     """Features in whole vectors; the rest of the last one is zeros, which keeps the kernel free of tails."""
     lanes = tile.VECTOR_BYTES // dtype.itemsize
@@ -221,6 +263,15 @@ def _filled(tensor: Tensor | None, dtype: torch.dtype, width: int) -> np.ndarray
     if tensor is None or tensor.shape[1] == width:
         return optional(tensor, dtype, 2)
     return array(F.pad(tensor.detach().to(dtype), (0, width - tensor.shape[1])))
+
+
+def _pair(edge: Tensor, dtype: torch.dtype, width: int) -> np.ndarray[Any, Any]:
+    """What edges add inside the gate and to the value, ``[E, 2 width]``."""
+    columns = edge.shape[1] // 2
+    if columns == width:
+        return array(edge, dtype)
+    halves = edge.detach().to(dtype).unflatten(1, (2, columns))
+    return array(F.pad(halves, (0, width - columns)).flatten(1))
 
 
 def _cut(out: Tensor, like: Tensor) -> Tensor:
@@ -257,7 +308,7 @@ def gated_sum(
         array(indices),
         optional(slot, torch.int64),
         *(_filled(t, dtype, width) for t in (k, q, v, factor)),
-        optional(edge, dtype, 2),
+        optional(edge, dtype, 2) if edge is None or gate_map is not None else _pair(edge, dtype, width),
         _filled(gate_map, dtype, width),
         _filled(value_map, dtype, width),
         out.numpy(),
@@ -277,22 +328,27 @@ def gated_sum_edge(
     v: Tensor,
     grad: Tensor,
     edge: Tensor,
-    gate_map: Tensor,
-    value_map: Tensor,
+    gate_map: Tensor | None,
+    value_map: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     dtype = accumulate_dtype(k.dtype)
     width, (num_edges, wide), used = _width(k.shape[1], dtype), edge.shape, int(indptr[-1])
+    given = (array(indptr), array(indices), *(_filled(t, dtype, width) for t in (k, q, v, grad)))
+    if gate_map is None:
+        d_pair = empty(num_edges, 2 * width, dtype=dtype)
+        d_pair[used:] = 0  # slots past the last offset belong to no row
+        _term_launch(used * width, *given, _pair(edge, dtype, width), d_pair.numpy())
+        d_edge = d_pair.unflatten(1, (2, width))[:, :, : k.shape[1]].flatten(1)
+        return d_edge.to(k.dtype), k.new_empty(0), k.new_empty(0)
     runs = max(min(RUNS, used // (4 * EDGES)), 1)  # each holds maps of its own
     d_edge = torch.empty(num_edges, wide, dtype=dtype)
-    d_edge[used:] = 0  # slots past the last offset belong to no row
+    d_edge[used:] = 0
     d_inward = torch.zeros(runs, wide, width, dtype=dtype)
     d_outward = torch.zeros(runs, wide, width, dtype=dtype)
     if used:
         _edge_launch(
             used * width * (1 + wide),
-            array(indptr),
-            array(indices),
-            *(_filled(t, dtype, width) for t in (k, q, v, grad)),
+            *given,
             array(edge, dtype),
             _filled(gate_map, dtype, width),
             _filled(value_map, dtype, width),

@@ -27,6 +27,21 @@ from gnnlib.sparse.registry import FLOATS, kernel
 
 
 @triton.jit
+def _terms(
+    edge, gate_map, value_map, at, live, f, inside, WIDTH: tl.constexpr, CHANNELS: tl.constexpr,
+    ACC: tl.constexpr,
+):  # fmt: skip
+    """What edges add inside the gate and to the value; without channels they stand side by side."""
+    if CHANNELS == 0:
+        to_gate = load_rows(edge, 2 * at, live, f, inside, WIDTH).to(ACC)
+        to_value = load_rows(edge, 2 * at + 1, live, f, inside, WIDTH).to(ACC)
+    else:
+        to_gate = mapped(edge, gate_map, at, live, f, inside, WIDTH, CHANNELS, ACC)
+        to_value = mapped(edge, value_map, at, live, f, inside, WIDTH, CHANNELS, ACC)
+    return to_gate, to_value
+
+
+@triton.jit
 def _gated_sum_fwd_kernel(
     items, indices, perm, k, q, v, factor, edge, gate_map, value_map, out, out_part, rate, rate_part,
     num_items, num_rows,
@@ -52,8 +67,8 @@ def _gated_sum_fwd_kernel(
             second = load_rows(factor, row, row >= 0, f, inside, WIDTH).to(ACC)
         if edge is not None:
             at = place_of(perm, slot, live)
-            z += mapped(edge, gate_map, at, live, f, inside, WIDTH, CHANNELS, ACC)
-            extra = mapped(edge, value_map, at, live, f, inside, WIDTH, CHANNELS, ACC)
+            inner, extra = _terms(edge, gate_map, value_map, at, live, f, inside, WIDTH, CHANNELS, ACC)
+            z += inner
             if factor is not None:
                 second += extra
             else:
@@ -88,7 +103,7 @@ def gated_sum(
     dtype, acc = accumulator(k.dtype)
     work, tile = work_of(indptr, num_slots), row_tile(Shape.of(width, k.element_size(), num_rows, num_slots))
     channels = 0 if gate_map is None else gate_map.shape[0]
-    if channels == 0:  # a map of no channels adds nothing
+    if gate_map is not None and channels == 0:  # a map of no channels adds nothing
         edge = gate_map = value_map = None
     out, rate = k.new_empty(num_rows, width), k.new_empty(num_rows if slope else 0, width)
     parts = [k.new_empty(work.num_pieces, width, dtype=dtype) for _ in range(2)]
@@ -115,9 +130,9 @@ def _spent(
     z = load_rows(k, row, live, f, inside, WIDTH).to(ACC) + load_rows(q, source, live, f, inside, WIDTH).to(
         ACC
     )
-    z += mapped(edge, gate_map, slot, live, f, inside, WIDTH, CHANNELS, ACC)
-    message = load_rows(v, source, live, f, inside, WIDTH).to(ACC)
-    message += mapped(edge, value_map, slot, live, f, inside, WIDTH, CHANNELS, ACC)
+    to_gate, to_value = _terms(edge, gate_map, value_map, slot, live, f, inside, WIDTH, CHANNELS, ACC)
+    z += to_gate
+    message = load_rows(v, source, live, f, inside, WIDTH).to(ACC) + to_value
     gate = logistic(z)
     behind = gate * load_rows(grad, row, live, f, inside, WIDTH).to(ACC)
     inner = (1.0 - gate) * behind * message
@@ -143,11 +158,16 @@ def _gated_edge_bwd_kernel(
         inner, behind = _spent(
             k, q, v, grad, edge, gate_map, value_map, row, source, slot, live, f, inside, WIDTH, CHANNELS, ACC
         )
-        for c in range(CHANNELS):
-            to_gate = tl.load(gate_map + c * WIDTH + f, mask=inside, other=0).to(ACC)
-            to_value = tl.load(value_map + c * WIDTH + f, mask=inside, other=0).to(ACC)
-            total = tl.sum(inner * to_gate + behind * to_value, axis=1, keep_dims=True)
-            tl.store(d_edge + slot * CHANNELS + c, total.to(d_edge.dtype.element_ty), mask=live)
+        if CHANNELS == 0:
+            at = d_edge + 2 * slot * WIDTH + f
+            tl.store(at, inner.to(d_edge.dtype.element_ty), mask=live & inside)
+            tl.store(at + WIDTH, behind.to(d_edge.dtype.element_ty), mask=live & inside)
+        else:
+            for c in range(CHANNELS):
+                to_gate = tl.load(gate_map + c * WIDTH + f, mask=inside, other=0).to(ACC)
+                to_value = tl.load(value_map + c * WIDTH + f, mask=inside, other=0).to(ACC)
+                total = tl.sum(inner * to_gate + behind * to_value, axis=1, keep_dims=True)
+                tl.store(d_edge + slot * CHANNELS + c, total.to(d_edge.dtype.element_ty), mask=live)
 
 
 @triton.jit
@@ -185,24 +205,29 @@ def gated_sum_edge(
     v: Tensor,
     grad: Tensor,
     edge: Tensor,
-    gate_map: Tensor,
-    value_map: Tensor,
+    gate_map: Tensor | None,
+    value_map: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    num_slots, (channels, width) = indices.shape[0], gate_map.shape
+    num_slots, width = indices.shape[0], k.shape[1]
+    channels = 0 if gate_map is None else gate_map.shape[0]
     dtype, acc = accumulator(k.dtype)
-    given = tuple(t.contiguous() for t in (k, q, v, grad, edge, gate_map, value_map))
+    tensors = (k, q, v, grad, edge, gate_map, value_map)
+    given = tuple(None if t is None else t.contiguous() for t in tensors)
     d_edge = k.new_zeros(edge.shape)  # slots past the last offset stay 0
-    shares, size = shares_of(num_slots)
-    d_gate, d_value = (k.new_zeros(shares, channels, width, dtype=dtype) for _ in range(2))
-    if channels > 0 and width > 0:
+    fixed = {"WIDTH": width, "CHANNELS": channels, "ACC": acc}
+    if edge.shape[1] > 0 and width > 0:
         work = work_of(indptr, num_slots)
         tile = whole_row_tile(width, k.element_size(), indptr.shape[0] - 1, num_slots)
-        fixed = {"WIDTH": width, "CHANNELS": channels, "ACC": acc}
         launch(
             _gated_edge_bwd_kernel, tile.grid(work.num_items, width), k, work.array(indptr), indices, *given,
             d_edge, work.num_items, PLANNED=work.planned, BLOCK_R=tile.rows, BLOCK_F=tile.columns,
             num_warps=tile.warps, **fixed,
         )  # fmt: skip
+    if gate_map is None:
+        return d_edge, k.new_empty(0), k.new_empty(0)
+    shares, size = shares_of(num_slots)
+    d_gate, d_value = (k.new_zeros(shares, channels, width, dtype=dtype) for _ in range(2))
+    if channels > 0 and width > 0:
         columns = min(triton.next_power_of_2(width), 128)
         launch(
             _gated_map_bwd_kernel, (shares, triton.cdiv(width, columns)), k, row_of_slot(indptr, num_slots),

@@ -30,7 +30,7 @@ def _scored(
         dst,
         flat(x_src, dtype),
         optional(None if att is None else att.reshape(1, att.numel()), dtype, 2),
-        optional(edge, dtype, 2),
+        optional(None if edge is None else edge.flatten(1), dtype, 2),
         optional(None, dtype, 2) if edge_map is None else flat(edge_map, dtype),
         dst.dtype.type(factor),
     )
@@ -105,7 +105,7 @@ def edge_attention_grad(
     dtype = accumulate_dtype(value.dtype)
     num_edges, (num_cols, heads, depth) = indices.shape[0], value.shape
     width, num_rows = heads * depth, x_dst.shape[0]
-    channels = edge.shape[1] if score == "gatv2" and edge is not None else 0
+    channels = 0 if edge_map is None else edge_map.shape[0]
     scored = _scored(x_dst, x_src, att, edge, edge_map, factor, dtype)
     upstream = flat(grad, dtype)
     none = np.empty(0, np.int64)
@@ -113,7 +113,9 @@ def edge_attention_grad(
     pair[int(indptr[-1]) :] = 0  # slots past the last offset belong to no row
     d_dst = empty(num_rows, math.prod(x_dst.shape[1:]), dtype=dtype)
     d_att = torch.zeros(RUNS, 0 if att is None else width, dtype=dtype)
-    d_edge = torch.zeros(num_edges, channels, dtype=dtype)
+    of_edges = edge.flatten(1).shape[1] if score == "gatv2" and edge is not None else 0
+    d_edge = empty(num_edges, of_edges, dtype=dtype)
+    d_edge[int(indptr[-1]) :] = 0
     d_map = torch.zeros(RUNS * channels, width, dtype=dtype)
     offsets = array(indptr)
     hub = hub_pieces(offsets, num_edges)
@@ -160,8 +162,11 @@ def edge_attention_grad(
     )
     found = {"x_dst": d_dst.view(x_dst.shape), "value": d_value.view(value.shape)}
     if score == "gatv2":
-        found |= {"x_src": found.pop("value"), "att": d_att[0].view(heads, depth), "edge": d_edge}
-        found["edge_map"] = d_map[:channels].view(channels, heads, depth)
+        found |= {"x_src": found.pop("value"), "att": d_att[0].view(heads, depth)}
+        if edge is not None:
+            found["edge"] = d_edge.view(edge.shape)
+        if edge_map is not None:
+            found["edge_map"] = d_map[:channels].view(channels, heads, depth)
     else:
         found |= {
             "x_src": d_src.view(x_src.shape),

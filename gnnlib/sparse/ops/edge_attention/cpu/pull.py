@@ -31,6 +31,8 @@ def _pull(kind):
         one = grad.dtype.type(1)
         none = grad.dtype.type(0)
         pieces = rows.size > 0
+        terms = edge_map.shape[0]
+        mapped = gatv2 and terms == 0 and edge.size > 0
         weight = np.empty((heads, CHUNK), grad.dtype)
         slope = np.empty((heads, CHUNK), grad.dtype)
         for p in range(lo, hi):
@@ -51,6 +53,8 @@ def _pull(kind):
                     if not additive:
                         tile.prefetch_row(dst, target)
                     tile.prefetch_row(grad, target)
+                    if mapped:
+                        tile.prefetch_row(edge, slot)
                     e = tile.item(slots, start + k)
                     for h in range(heads):
                         vector.put(weight, h, k, vector.at(pair, e, h))
@@ -64,7 +68,9 @@ def _pull(kind):
                             sum4 = tile.axpy(sum4, vector.at(weight, h, k), grad, i, f)
                             if gatv2:
                                 z4 = tile.add(tile.load(one, src, j, f, 4), dst, i, f)
-                                for c in range(edge.shape[1]):
+                                if mapped:
+                                    z4 = tile.add(z4, edge, tile.item(slots, start + k), f)
+                                for c in range(terms):
                                     x = vector.at(edge, tile.item(slots, start + k), c)
                                     z4 = tile.axpy(z4, x, edge_map, c, f)
                                 z4 = vector.times(vector.leaky_slope(z4, factor), att, 0, f)
@@ -78,7 +84,9 @@ def _pull(kind):
                             sum1 = tile.axpy(sum1, vector.at(weight, h, k), grad, i, f)
                             if gatv2:
                                 z1 = tile.add(tile.load(one, src, j, f, 1), dst, i, f)
-                                for c in range(edge.shape[1]):
+                                if mapped:
+                                    z1 = tile.add(z1, edge, tile.item(slots, start + k), f)
+                                for c in range(terms):
                                     x = vector.at(edge, tile.item(slots, start + k), c)
                                     z1 = tile.axpy(z1, x, edge_map, c, f)
                                 z1 = vector.times(vector.leaky_slope(z1, factor), att, 0, f)
@@ -92,7 +100,9 @@ def _pull(kind):
                             s += vector.at(weight, h, k) * vector.at(grad, i, g)
                             if gatv2:
                                 z = vector.at(src, j, g) + vector.at(dst, i, g)
-                                for c in range(edge.shape[1]):
+                                if mapped:
+                                    z += vector.at(edge, tile.item(slots, start + k), g)
+                                for c in range(terms):
                                     x = vector.at(edge, tile.item(slots, start + k), c)
                                     z += x * vector.at(edge_map, c, g)
                                 d = vector.at(slope, h, k) * vector.at(att, 0, g)

@@ -71,8 +71,13 @@ def dot(dst, i, src, j, att, edge, edge_map, e, factor, out, k):
 
 @njit(inline="always")
 def gatv2(dst, i, src, j, att, edge, edge_map, e, factor, out, k):
-    """<att, LeakyReLU(dst_i + src_j + edge_e edge_map)> of each head, to column k of ``out``."""
+    """<att, LeakyReLU(dst_i + src_j + edge_e edge_map)> of each head, to column k of ``out``.
+
+    Where the map has no rows, edges come mapped.
+    """
     heads = out.shape[0]
+    terms = edge_map.shape[0]
+    mapped = terms == 0 and edge.size > 0
     depth = dst.shape[1] // heads
     lanes = tile.lanes(dst)
     one = dst.dtype.type(1)
@@ -81,21 +86,27 @@ def gatv2(dst, i, src, j, att, edge, edge_map, e, factor, out, k):
         wide = tile.zero(dst, 4)
         while stop - f >= 4 * lanes:
             z4 = tile.add(tile.load(one, dst, i, f, 4), src, j, f)
-            for c in range(edge.shape[1]):
+            if mapped:
+                z4 = tile.add(z4, edge, e, f)
+            for c in range(terms):
                 z4 = tile.axpy(z4, vector.at(edge, e, c), edge_map, c, f)
             wide = vector.plus(wide, vector.times(vector.leaky(z4, factor), att, 0, f), one)
             f += 4 * lanes
         single = vector.fold(wide)
         while stop - f >= lanes:
             z1 = tile.add(tile.load(one, dst, i, f, 1), src, j, f)
-            for c in range(edge.shape[1]):
+            if mapped:
+                z1 = tile.add(z1, edge, e, f)
+            for c in range(terms):
                 z1 = tile.axpy(z1, vector.at(edge, e, c), edge_map, c, f)
             single = vector.plus(single, vector.times(vector.leaky(z1, factor), att, 0, f), one)
             f += lanes
         s = vector.total(single)
         for g in range(f, stop):
             z = vector.at(dst, i, g) + vector.at(src, j, g)
-            for c in range(edge.shape[1]):
+            if mapped:
+                z += vector.at(edge, e, g)
+            for c in range(terms):
                 z += vector.at(edge, e, c) * vector.at(edge_map, c, g)
             s += vector.at(att, 0, g) * (z if z > 0 else factor * z)
         vector.put(out, h, k, s)

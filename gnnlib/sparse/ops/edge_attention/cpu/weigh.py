@@ -31,7 +31,8 @@ def _weigh(kind):
         heads = lse.shape[1]
         depth = value.shape[1] // max(heads, 1)
         inner = dst.shape[1] // max(heads, 1)
-        channels = d_edge.shape[1]
+        channels = edge_map.shape[0]
+        mapped = gatv2 and channels == 0 and edge.size > 0
         lanes = tile.lanes(value)
         end = indices.size - 1
         one = value.dtype.type(1)
@@ -143,6 +144,10 @@ def _weigh(kind):
                             for k in range(n):
                                 j, d = tile.item(indices, start + k), vector.at(slope, h, k)
                                 z4 = tile.add(tile.load(one, dst, i, f, 4), src, j, f)
+                                if mapped:
+                                    z4 = tile.add(z4, edge, start + k, f)
+                                    ray4 = vector.times(vector.leaky_slope(z4, factor), att, 0, f)
+                                    tile.store(vector.scale(ray4, d), d_edge, start + k, f)
                                 sum4 = vector.plus(sum4, vector.leaky_slope(z4, factor), d)
                                 att4 = vector.plus(att4, vector.leaky(z4, factor), d)
                             sum4 = tile.add(vector.times(sum4, att, 0, f), d_dst, p, f)
@@ -154,6 +159,10 @@ def _weigh(kind):
                             for k in range(n):
                                 j, d = tile.item(indices, start + k), vector.at(slope, h, k)
                                 z1 = tile.add(tile.load(one, dst, i, f, 1), src, j, f)
+                                if mapped:
+                                    z1 = tile.add(z1, edge, start + k, f)
+                                    ray1 = vector.times(vector.leaky_slope(z1, factor), att, 0, f)
+                                    tile.store(vector.scale(ray1, d), d_edge, start + k, f)
                                 sum1 = vector.plus(sum1, vector.leaky_slope(z1, factor), d)
                                 att1 = vector.plus(att1, vector.leaky(z1, factor), d)
                             sum1 = tile.add(vector.times(sum1, att, 0, f), d_dst, p, f)
@@ -165,6 +174,10 @@ def _weigh(kind):
                             for k in range(n):
                                 j, d = tile.item(indices, start + k), vector.at(slope, h, k)
                                 z = vector.at(dst, i, g) + vector.at(src, j, g)
+                                if mapped:
+                                    z += vector.at(edge, start + k, g)
+                                    ray = d * vector.at(att, 0, g) * (one if z > 0 else factor)
+                                    vector.put(d_edge, start + k, g, ray)
                                 s += d if z > 0 else factor * d
                                 t += d * (z if z > 0 else factor * z)
                             vector.put(d_dst, p, g, vector.at(d_dst, p, g) + s * vector.at(att, 0, g))
@@ -242,7 +255,7 @@ def _weigh_additive(
         )
     join(hub, parts, d_dst)
     _total(d_att, 1)
-    _total(d_map, d_edge.shape[1])
+    _total(d_map, scored[4].shape[0])
 
 
 def _weigh_dot(
@@ -258,7 +271,7 @@ def _weigh_dot(
         )
     join(hub, parts, d_dst)
     _total(d_att, 1)
-    _total(d_map, d_edge.shape[1])
+    _total(d_map, scored[4].shape[0])
 
 
 def _weigh_gatv2(
@@ -276,7 +289,7 @@ def _weigh_gatv2(
         )
     join(hub, parts, d_dst)
     _total(d_att, 1)
-    _total(d_map, d_edge.shape[1])
+    _total(d_map, scored[4].shape[0])
 
 
 LAUNCH = {

@@ -99,6 +99,9 @@ def _targets_bwd_kernel(
             else:
                 own = tl.where(live, d * w * slope(z, FACTOR, ACC), 0.0)
                 found += own
+                if edge is not None and CHANNELS == 0:
+                    at = d_edge + slot * (HEADS * INNER) + head * INNER + inner
+                    tl.store(at, own, mask=live & there & (inner < INNER))
                 for c in range(CHANNELS):
                     by = tl.load(
                         edge_map + c * (HEADS * INNER) + head * INNER + inner,
@@ -189,12 +192,13 @@ def edge_attention_grad(
     dtype, gatv2 = accumulate_dtype(value.dtype), score == "gatv2"
     given, fixed = (
         scored(x_dst, x_src, att, edge, edge_map),
-        constants(score, x_dst, value, edge, factor, dropout),
+        constants(score, x_dst, value, edge_map, factor, dropout),
     )
     grad = grad.contiguous()
     # Slots past the last offset belong to no row and stay 0.
     pair = torch.zeros(num_slots, 2 * heads, dtype=dtype, device=value.device)
-    d_edge = torch.zeros(num_slots, fixed["CHANNELS"], dtype=dtype, device=value.device)
+    of_edges = edge.shape if gatv2 and edge is not None else (num_slots, 0)
+    d_edge = torch.zeros(of_edges, dtype=dtype, device=value.device)
     work, t_work = work_of(indptr, num_slots), work_of(t_indptr, num_slots)
     d_dst, d_value, d_src = gradient(work, x_dst), gradient(t_work, value), gradient(t_work, x_src)
     tile = head_tile(heads, max(depth, fixed["INNER"]))
@@ -245,5 +249,6 @@ def edge_attention_grad(
     if not gatv2:
         return to_dst, join(t_work, d_src), to_value, none, pair[:, heads:].to(value.dtype).contiguous(), none
     d_att, d_map = map_gradients(indptr, indices, given, pair, fixed)
-    to_edge, to_map = (none, none) if edge is None else (d_edge.to(value.dtype), d_map.to(value.dtype))
+    to_edge = none if edge is None else d_edge.to(value.dtype)
+    to_map = none if edge_map is None else d_map.to(value.dtype)
     return to_dst, to_value, none, d_att.to(value.dtype), to_edge, to_map

@@ -186,7 +186,7 @@ def edge_attention(
 ) -> tuple[Tensor, Tensor, Tensor]:
     num_slots, heads = indices.shape[0], value.shape[1]
     given = scored(x_dst, x_src, att, edge, edge_map)
-    fixed = constants(score, x_dst, value, edge, factor, dropout)
+    fixed = constants(score, x_dst, value, edge_map, factor, dropout)
     out, _, _, lse = attend(indptr, indices, given, value, place_of(seed), fixed, split=False)
     alpha = value.new_zeros(num_slots if weights else 0, heads)  # slots past the last offset stay 0
     if alpha.numel() > 0:

@@ -83,6 +83,9 @@ def combine(
         if edge is not None:
             if KIND == "additive":
                 z += tl.load(edge + slot * HEADS + head, mask=live & (head < HEADS), other=0).to(ACC)
+            elif CHANNELS == 0:
+                at = edge + slot * (HEADS * INNER) + head * INNER + column
+                z += tl.load(at, mask=live & (head < HEADS) & (column < INNER), other=0).to(ACC)
             else:
                 for c in range(CHANNELS):
                     inside = (head < HEADS) & (column < INNER)
@@ -132,13 +135,15 @@ def load_att(
 def scored(
     x_dst: Tensor, x_src: Tensor, att: Tensor | None, edge: Tensor | None, edge_map: Tensor | None
 ) -> tuple[Tensor | None, ...]:
-    """The tensors of which a score is made, as kernels read them."""
+    """The tensors of which a score is made, as kernels read them; a map without channels adds nothing."""
+    if edge_map is not None and edge_map.shape[0] == 0:
+        edge = edge_map = None
     given = (x_dst, x_src, att, edge, edge_map)
     return tuple(None if t is None else t.contiguous() for t in given)
 
 
 def constants(
-    score: str, x_dst: Tensor, value: Tensor, edge: Tensor | None, factor: float, dropout: float
+    score: str, x_dst: Tensor, value: Tensor, edge_map: Tensor | None, factor: float, dropout: float
 ) -> dict[str, Any]:
     """What the kernels are compiled with, beside the tile.
 
@@ -154,7 +159,7 @@ def constants(
         "DEPTH": value.shape[2],
         "INNER": inner,
         "BLOCK_I": triton.next_power_of_2(max(inner, 1)),
-        "CHANNELS": edge.shape[1] if score == "gatv2" and edge is not None else 0,
+        "CHANNELS": 0 if edge_map is None else edge_map.shape[0],
         "ACC": accumulator(value.dtype)[1],
     }
 
