@@ -15,8 +15,9 @@ from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.ops.multi_reduce.cpu import edge_arrays
-from gnnlib.sparse.ops.multi_reduce_grad.cpu import edge_gradients, edge_outputs
-from gnnlib.sparse.registry import FLOATS, kernel, needs
+from gnnlib.sparse.ops.multi_reduce_grad.cpu import covers, edge_gradients, edge_outputs
+from gnnlib.sparse.ops.spmm_arg import arg_dtype
+from gnnlib.sparse.registry import FLOATS, dispatch, kernel, needs
 
 
 def _source_pass(count, part):
@@ -144,6 +145,32 @@ def edge_relu_sum_grad(
     values, gradient = array(x, dtype), array(grad, dtype)
     edges = edge_arrays(edge, edge_map, perm, dtype)
     terms = 0 if edge_map is None else edge_map.shape[0]
+    d_edge, d_map = edge_gradients(
+        edge, edge_map, width, dtype, need_edge, need_map, covers(indptr, num_slots, edge)
+    )
+    if (d_edge.numel() or d_map.numel()) and width:
+        offsets = array(indptr)
+        hub = hub_pieces(offsets, num_slots)
+        _edges_launch(
+            num_slots * width * (1 + 2 * terms),
+            offsets,
+            offsets[:-1],
+            offsets[1:],
+            np.arange(num_rows),
+            hub,
+            array(indices),
+            values,
+            *edges,
+            gradient,
+            optional(None, torch.int32, 2),
+            *edge_outputs(d_edge, d_map, edge_map is not None, dtype),
+        )
+    if need_x and d_edge.numel() and edge_map is None:
+        # The message's gradient is that of the edge: the sources add up what is written already.
+        place = t_slots if perm is None else perm.index_select(0, t_slots)
+        place = place.to(arg_dtype(d_edge.shape[0]))
+        d_x = dispatch("spmm", t_indptr, place, None, d_edge.unsqueeze(1), None, None).squeeze(1)
+        return d_x.to(x.dtype), d_edge, d_map.sum(0)
     d_x = empty(x.shape[0] if need_x else 0, width, dtype=dtype)
     if d_x.numel():
         offsets = array(t_indptr)
@@ -162,23 +189,5 @@ def edge_relu_sum_grad(
             gradient,
             d_x.numpy(),
             np.empty((hub.shape[1], width), values.dtype),
-        )
-    d_edge, d_map = edge_gradients(edge, edge_map, width, dtype, need_edge, need_map)
-    if (d_edge.numel() or d_map.numel()) and width:
-        offsets = array(indptr)
-        hub = hub_pieces(offsets, num_slots)
-        _edges_launch(
-            num_slots * width * (1 + 2 * terms),
-            offsets,
-            offsets[:-1],
-            offsets[1:],
-            np.arange(num_rows),
-            hub,
-            array(indices),
-            values,
-            *edges,
-            gradient,
-            optional(None, torch.int32, 2),
-            *edge_outputs(d_edge, d_map, edge_map is not None, dtype),
         )
     return d_x.to(x.dtype), d_edge, d_map.sum(0)

@@ -390,7 +390,8 @@ def multi_reduce_grad(
             min(num_threads(), width),
             d_x.numpy(),
         )
-    d_edge, d_map = edge_gradients(edge, edge_map, width, dtype, need_edge, need_map)
+    every = covers(indptr, num_slots, edge)
+    d_edge, d_map = edge_gradients(edge, edge_map, width, dtype, need_edge, need_map, every)
     if (d_edge.numel() or d_map.numel()) and width:
         hub = hub_pieces(offsets, num_slots)
         _edges_launch(
@@ -429,11 +430,22 @@ def edge_gradients(
     dtype: torch.dtype,
     need_edge: bool,
     need_map: bool,
+    every: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Room for the gradients of edge values, 0 where no slot has the edge, and of their map, one a run."""
-    d_edge = torch.zeros(edge.shape if need_edge and edge is not None else (0, 0), dtype=dtype)
+    """Room for the gradients of edge values, 0 where no slot has the edge, and of their map, one a run.
+
+    ``every``: each edge has a slot of a row, so that a pass that adds nothing up writes all of it.
+    """
+    d_edge = empty(*(edge.shape if need_edge and edge is not None else (0, 0)), dtype=dtype)
+    if edge_map is not None or not every:
+        d_edge.zero_()
     terms = edge_map.shape[0] if edge_map is not None else 0
     return d_edge, torch.zeros(RUNS if need_map else 0, terms, width, dtype=dtype)
+
+
+def covers(indptr: Tensor, num_slots: int, edge: Tensor | None) -> bool:
+    """Whether each edge value belongs to a slot of a row."""
+    return edge is not None and edge.shape[0] == num_slots and int(indptr[-1]) == num_slots
 
 
 def edge_outputs(
@@ -447,4 +459,4 @@ def edge_outputs(
     )
 
 
-__all__ = ["edge_gradients", "edge_outputs", "flat", "multi_reduce_grad"]
+__all__ = ["covers", "edge_gradients", "edge_outputs", "flat", "multi_reduce_grad"]
