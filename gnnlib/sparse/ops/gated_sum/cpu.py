@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numba import prange
 from torch import Tensor
 
@@ -262,7 +261,7 @@ def _width(columns: int, dtype: torch.dtype) -> int:
 def _filled(tensor: Tensor | None, dtype: torch.dtype, width: int) -> np.ndarray[Any, Any]:
     if tensor is None or tensor.shape[1] == width:
         return optional(tensor, dtype, 2)
-    return array(F.pad(tensor.detach().to(dtype), (0, width - tensor.shape[1])))
+    return array(_padded(tensor, dtype, width))
 
 
 def _pair(edge: Tensor, dtype: torch.dtype, width: int) -> np.ndarray[Any, Any]:
@@ -270,8 +269,15 @@ def _pair(edge: Tensor, dtype: torch.dtype, width: int) -> np.ndarray[Any, Any]:
     columns = edge.shape[1] // 2
     if columns == width:
         return array(edge, dtype)
-    halves = edge.detach().to(dtype).unflatten(1, (2, columns))
-    return array(F.pad(halves, (0, width - columns)).flatten(1))
+    return array(_padded(edge.unflatten(1, (2, columns)), dtype, width).flatten(1))
+
+
+def _padded(tensor: Tensor, dtype: torch.dtype, width: int) -> Tensor:
+    """The tensor with zeros after its last columns; one pass, where ``F.pad`` takes two."""
+    out, columns = empty(*tensor.shape[:-1], width, dtype=dtype), tensor.shape[-1]
+    out[..., :columns] = tensor.detach()
+    out[..., columns:] = 0
+    return out
 
 
 def _cut(out: Tensor, like: Tensor) -> Tensor:
