@@ -63,6 +63,7 @@ OPS: dict[str, str] = {
     "sddmm": "sddmm",
     "segment_reduce": "segment_reduce",
     "segment_softmax": "segment_softmax",
+    "segment_softmax_grad": "segment_softmax",
     "skipgram": "skipgram",
     "sparse_projection": "sparse_projection",
     "spgemm_pattern": "spgemm",

@@ -139,6 +139,21 @@ def test_segment_softmax(kernel: Kernel) -> None:
     assert_close(kernel.fn(SORTED.adj.indptr, s), oracle.softmax(SORTED, s.double()))
 
 
+@kernels("segment_softmax_grad")
+@pytest.mark.parametrize("width", [1, 3, 21])
+def test_segment_softmax_gradient(kernel: Kernel, width: int) -> None:
+    """From the result and its gradient, also where slots past the last offset belong to no row."""
+    s, grad = normal(SORTED.num_edges, width), normal(SORTED.num_edges, width)
+    held = s.double().requires_grad_()
+    out = oracle.softmax(SORTED, held)
+    (expected,) = torch.autograd.grad(out, held, grad.double())
+    found = kernel.fn(SORTED.adj.indptr, out.detach().float(), grad)
+    assert_close(found, expected)
+    zeros, ones = torch.zeros(3, width), torch.ones(3, width)
+    padded = kernel.fn(SORTED.adj.indptr, torch.cat([out.detach().float(), zeros]), torch.cat([grad, ones]))
+    assert torch.equal(padded, torch.cat([found, zeros]))
+
+
 @kernels("segment_reduce")
 @pytest.mark.parametrize("reduce", ["sum", "mean", "max", "min"])
 def test_segment_reduce(kernel: Kernel, reduce: str) -> None:

@@ -53,6 +53,7 @@ def samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         "arg_to_slots": [(arg, p, grad, g.num_edges)],
         "sddmm": [(p, i, grad, x, "dot"), (p, i, grad, x, "sub")],
         "segment_softmax": [(p, src)],
+        "segment_softmax_grad": [(p, src.detach(), src.detach() + 1)],
         "segment_reduce": [(p, src, "mean"), (p, src, "max")],
         "expand_rows": [(p, leaf(g.num_rows, 3), g.num_edges)],
         "scatter": [(row, src, g.num_rows, "sum"), (row, src, g.num_rows, "min")],

@@ -51,6 +51,8 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     indptr, out = ctx.saved_tensors
+    if not torch.is_grad_enabled():
+        return None, _segment_softmax_grad(indptr, out, grad)
     weighted = out * grad
     total = expand_rows(indptr, segment_rows(indptr, weighted, "sum"), out.shape[0])
     return None, weighted - out * total
@@ -58,4 +60,18 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 _segment_softmax = define(
     "segment_softmax", "(Tensor indptr, Tensor src) -> Tensor", _forward, _fake, _setup, _backward
+)
+
+
+def _grad_forward(indptr: Tensor, out: Tensor, grad: Tensor) -> Tensor:
+    found: Tensor = dispatch("segment_softmax_grad", indptr, out, grad)
+    return found
+
+
+def _grad_fake(indptr: Tensor, out: Tensor, grad: Tensor) -> Tensor:
+    return torch.empty_like(out, memory_format=torch.contiguous_format)
+
+
+_segment_softmax_grad = define(
+    "segment_softmax_grad", "(Tensor indptr, Tensor out, Tensor grad) -> Tensor", _grad_forward, _grad_fake
 )

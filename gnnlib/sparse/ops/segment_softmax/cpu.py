@@ -114,3 +114,62 @@ def segment_softmax(indptr: Tensor, src: Tensor) -> Tensor:
     if out.numel():
         _launch(8 * src.numel(), array(indptr), array(src.to(out.dtype)), out.numpy())
     return out.to(src.dtype)
+
+
+def _grad_pass(count, part):
+    """The gradient of rows lo to hi, ``out (grad - <out, grad>)``, in ``count`` vectors of columns."""
+    get = lanes.get_part if part else lanes.get
+    put = lanes.put_part if part else lanes.put
+
+    @variant(count, part)
+    def run(indptr, out, grad, found, lo, hi, f, width):
+        none = tile.zero(out, count)
+        for i in range(lo, hi):
+            start, stop = tile.item(indptr, i), tile.item(indptr, i + 1)
+            total = none
+            for begin in range(start, stop, SUM):
+                partial = none
+                for e in range(begin, min(begin + SUM, stop)):
+                    own = get(out, e, f, out, count, width)
+                    partial = lanes.fused(partial, own, get(grad, e, f, out, count, width))
+                total = lanes.plus(total, partial)
+            for e in range(start, stop):
+                above = lanes.minus(get(grad, e, f, out, count, width), total)
+                put(lanes.times(get(out, e, f, out, count, width), above), found, e, f, width)
+
+    return run
+
+
+_grad2 = _grad_pass(2, False)
+_grad_rest = _grad_pass(1, True)
+
+
+@helper
+def _grad_rows(indptr, out, grad, found, lo, hi):
+    depth, step = out.shape[1], tile.lanes(out)
+    for a in range(lo, hi, BLOCK):
+        b, f = min(a + BLOCK, hi), 0
+        while depth - f >= 2 * step:
+            _grad2(indptr, out, grad, found, a, b, f, depth)
+            f += 2 * step
+        while f < depth:
+            _grad_rest(indptr, out, grad, found, a, b, f, depth - f)
+            f += step
+
+
+def _segment_softmax_grad(indptr, out, grad, found):
+    for t in prange(RUNS):
+        _grad_rows(indptr, out, grad, found, run_start(indptr, t), run_start(indptr, t + 1))
+
+
+_grad_launch = Launcher(_segment_softmax_grad)
+
+
+@kernel("segment_softmax_grad", "cpu", refuse=needs("cpu", FLOATS))
+def segment_softmax_grad(indptr: Tensor, out: Tensor, grad: Tensor) -> Tensor:
+    dtype = accumulate_dtype(out.dtype)
+    found = empty(*out.shape, dtype=dtype)
+    found[int(indptr[-1]) :] = 0
+    if found.numel():
+        _grad_launch(4 * out.numel(), array(indptr), array(out, dtype), array(grad, dtype), found.numpy())
+    return found.to(out.dtype)
