@@ -93,7 +93,7 @@ def _notes(found: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f"Paper: {_cell(paper['source'])}, <{paper['url']}>.\n")
         parts.append(
             f"Its number was {TRUST.get(paper['trust'], paper['trust'])}; "
-            f"its settings were {TRUST.get(paper['settings'], paper['settings'])}.\n"
+            f"its settings were {TRUST.get(paper['settings'], paper['settings'])}.\n" + _distance(result)
         )
         if result["differences"]:
             parts.append("Different from the paper:\n\n")
@@ -113,6 +113,16 @@ def _notes(found: Sequence[Mapping[str, Any]]) -> str:
         )
         parts.append(f"\nRun with {_cell(where)}.\n")
     return "".join(parts)
+
+
+def _distance(result: Mapping[str, Any]) -> str:
+    """A sentence where ours is farther from the paper's number than its deviation."""
+    paper, metric = result["paper"], str(result["metric"])
+    gap, deviation = result["mean"] - paper["value"], paper.get("std")
+    if not deviation or abs(gap) <= deviation:
+        return ""
+    side, many = "above" if gap > 0 else "below", abs(gap) / deviation
+    return f"Ours is {score(abs(gap), metric)} {side} it, {many:.1f} of its deviations.\n"
 
 
 def _legend(found: Sequence[Mapping[str, Any]]) -> str:

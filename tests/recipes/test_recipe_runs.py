@@ -127,6 +127,14 @@ def test_a_missed_bar_is_said(tmp_path: Path) -> None:
     assert "**not met**" in render_table(tmp_path / "results").read_text()
 
 
+@pytest.mark.parametrize(("mean", "said"), [(0.895, 0), (0.909, 0), (0.8899, 1), (0.93, 1)])
+def test_more_than_a_deviation_from_the_paper_is_said(tmp_path: Path, mean: float, said: int) -> None:
+    reproduce(TINY, **places(tmp_path), seeds=1)
+    file = tmp_path / "results" / "tiny.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "mean": mean}))
+    assert render_table(tmp_path / "results").read_text().count("of its deviations") == said
+
+
 def test_seeds_below_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="reproduce: seeds=0, expected 1 or more"):
         reproduce(TINY, **places(tmp_path), seeds=0)
@@ -147,6 +155,7 @@ def test_the_table_comes_from_the_json_alone(tmp_path: Path) -> None:
     assert all(row.count("|") == rows[0].count("|") for row in rows)
     assert "- It is tiny." in text
     assert "recalled from the paper" in text
+    assert text.count("Ours is 8.5 below it, 8.5 of its deviations.") == 1
     assert render_table(tmp_path / "results").read_text() == text
 
 
