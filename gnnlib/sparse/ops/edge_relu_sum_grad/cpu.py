@@ -8,14 +8,13 @@ from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, tile
-from gnnlib.sparse.native.edge_rows import edge_rows
+from gnnlib.sparse.native.edge_rows import covers, edge_gradients, edge_outputs, edge_rows
 from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array, optional, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.ops.multi_reduce.cpu import edge_arrays
-from gnnlib.sparse.ops.multi_reduce_grad.cpu import covers, edge_gradients, edge_outputs
 from gnnlib.sparse.ops.spmm_arg import arg_dtype
 from gnnlib.sparse.registry import FLOATS, dispatch, kernel, needs
 

@@ -7,17 +7,15 @@ The centre, a typical value of each feature, keeps sums from cancelling where fe
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, tile
-from gnnlib.sparse.native.edge_rows import edge_rows
+from gnnlib.sparse.native.edge_rows import covers, edge_gradients, edge_outputs, edge_rows
 from gnnlib.sparse.native.helper import helper
-from gnnlib.sparse.native.launch import Launcher, array, num_threads, optional, variant
+from gnnlib.sparse.native.launch import Launcher, array, num_threads, variant
 from gnnlib.sparse.native.memory import empty
 from gnnlib.sparse.native.rows import AHEAD, BLOCK, CUT, RUNS, hub_pieces, pieces_of, run_start
 from gnnlib.sparse.native.winners import winner_block
@@ -423,40 +421,4 @@ def _centre(x: Tensor, dtype: torch.dtype) -> Tensor:
     return some.nanmedian(0, keepdim=True).values.nan_to_num(0, 0, 0)
 
 
-def edge_gradients(
-    edge: Tensor | None,
-    edge_map: Tensor | None,
-    width: int,
-    dtype: torch.dtype,
-    need_edge: bool,
-    need_map: bool,
-    every: bool,
-) -> tuple[Tensor, Tensor]:
-    """Room for the gradients of edge values, 0 where no slot has the edge, and of their map, one a run.
-
-    ``every``: each edge has a slot of a row, so that a pass that adds nothing up writes all of it.
-    """
-    d_edge = empty(*(edge.shape if need_edge and edge is not None else (0, 0)), dtype=dtype)
-    if edge_map is not None or not every:
-        d_edge.zero_()
-    terms = edge_map.shape[0] if edge_map is not None else 0
-    return d_edge, torch.zeros(RUNS if need_map else 0, terms, width, dtype=dtype)
-
-
-def covers(indptr: Tensor, num_slots: int, edge: Tensor | None) -> bool:
-    """Whether each edge value belongs to a slot of a row."""
-    return edge is not None and edge.shape[0] == num_slots and int(indptr[-1]) == num_slots
-
-
-def edge_outputs(
-    d_edge: Tensor, d_map: Tensor, mapped: bool, dtype: torch.dtype
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The arrays that the pass over edges writes, of which one kind of edge gradient is empty."""
-    return (
-        optional(None if mapped else d_edge, dtype, 2),
-        d_edge.view(-1).numpy() if mapped else optional(None, dtype),
-        d_map.view(-1, d_map.shape[2]).numpy() if d_map.numel() else optional(None, dtype, 2),
-    )
-
-
-__all__ = ["covers", "edge_gradients", "edge_outputs", "flat", "multi_reduce_grad"]
+__all__ = ["flat", "multi_reduce_grad"]
