@@ -89,6 +89,8 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
     att, term, by = h[0], x(edges, 3), x(3, heads, width // heads)
     edge, to = x(edges, 3), x(3, width)
     wide4, sent = x(ROWS, 4 * width), x(edges, width)
+    pair, sent_h = x(edges, 2 * width), x(edges, heads, width // heads)
+    rest = (seed, h, lse, lse, h, w)
     found = torch.zeros(ROWS, 2, width, dtype=wide)
     won = torch.zeros(ROWS, 1, width, dtype=torch.int32)
     tables = (torch.zeros(edges), arg.new_zeros(edges), arg.new_zeros(edges), torch.zeros(ROWS).double())
@@ -120,10 +122,35 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
             0.2,
             0.3,
         ),
+        "edge_attention mapped": lambda: (p, j, h, h, h, att, sent_h, None, seed, "gatv2", 0.2, 0.3, True),
+        "edge_attention_grad mapped": lambda: (*ends, h, h, h, att, sent_h, None, *rest, "gatv2", 0.2, 0.3),
+        "edge_attention plain": lambda: (p, j, h, h, h, att, None, None, seed, "gatv2", 0.2, 0.3, True),
+        "edge_attention_grad plain": lambda: (*ends, h, h, h, att, None, None, *rest, "gatv2", 0.2, 0.3),
+        "edge_attention dot": lambda: (p, j, h, h, h, None, w, None, None, "dot", 0.2, 0.0, False),
+        "edge_attention_grad dot": lambda: (
+            *(*ends, h, h, h, None, w, None, None, h, lse, None, h, None, "dot", 0.2, 0.0),
+        ),
+        "edge_attention additive": lambda: (
+            *(p, j, one, one, h, None, w, None, None, "additive", 0.2, 0.0, False),
+        ),
+        "edge_attention_grad additive": lambda: (
+            *(*ends, one, one, h, None, w, None, None, h, lse, None, h, None, "additive", 0.2, 0.0),
+        ),
+        "edge_relu_sum plain": lambda: (p, j, rows, None, None, None),
+        "edge_relu_sum mapped": lambda: (p, j, rows, sent, None, None),
+        "edge_relu_sum_grad plain": lambda: (*ends, rows, None, None, None, rows, [True, False, False]),
+        "edge_relu_sum_grad mapped": lambda: (*ends, rows, sent, None, index, rows, [True, True, False]),
+        "multi_reduce plain": lambda: (p, j, rows, None, None, None, None, "sum"),
+        "multi_reduce mapped": lambda: (p, j, rows, sent, None, None, None, "max,std"),
+        "gated_sum plain": lambda: (p, j, None, rows, rows, rows, None, None, None, None, False),
+        "spmm plain": lambda: (p, j, None, h, None, None),
+        "spmm_arg plain": lambda: (p, j, None, h, False),
         "edge_relu_sum": lambda: (p, j, rows, edge, to, index),
         "edge_relu_sum_grad": lambda: (*ends, rows, edge, to, index, rows, [True, True, True]),
         "gated_sum": lambda: (p, j, index, rows, rows, rows, rows, edge, to, to, True),
         "gated_sum_edge": lambda: (p, j, rows, rows, rows, rows, edge, to, to),
+        "gated_sum mapped": lambda: (p, j, index, rows, rows, rows, rows, pair, None, None, True),
+        "gated_sum_edge mapped": lambda: (p, j, rows, rows, rows, rows, pair, None, None),
         "lstm_step": lambda: (wide4, index, wide4, index, None, None, wide4, rows, index),
         "lstm_step_grad": lambda: (wide4, index, None, None, None, None, wide4, rows, index, sent, sent),
         "multi_reduce": lambda: (p, j, rows, edge, to, index, rows, "mean,max,min,std"),
@@ -166,7 +193,7 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
 #: Type, width and heads: whole lanes, a width that is no power of two, narrow rows, several heads.
 VARIANTS = ((torch.float32, 100, 1), (torch.bfloat16, 16, 1), (torch.float16, 64, 4), (torch.float64, 7, 1))
 
-#: Ops without floats: one variant shows all.
+#: Ops without floats: one variant shows all, as it does of an op's other forms, named after a space.
 INTEGER = ("alias", "common_neighbors", "random_walk", "sample_neighbors")
 
 
@@ -175,7 +202,7 @@ def main() -> None:
     done: dict[str, list[dict[str, Any]]] = {}
     for dtype, width, heads in VARIANTS:
         for op, arguments in calls(dtype, width, heads).items():
-            if op.startswith(INTEGER) and dtype != VARIANTS[0][0]:
+            if (op.startswith(INTEGER) or " " in op) and dtype != VARIANTS[0][0]:
                 continue
             compiled.clear()
             found = [k for k in registry.load(op.split()[0]) if k.backend == "gpu"]

@@ -100,16 +100,17 @@ def _targets_bwd_kernel(
                 own = tl.where(live, d * w * slope(z, FACTOR, ACC), 0.0)
                 found += own
                 if edge is not None and CHANNELS == 0:
-                    at = d_edge + slot * (HEADS * INNER) + head * INNER + inner
-                    tl.store(at, own, mask=live & there & (inner < INNER))
-                for c in range(CHANNELS):
-                    by = tl.load(
-                        edge_map + c * (HEADS * INNER) + head * INNER + inner,
-                        mask=there & (inner < INNER),
-                        other=0,
-                    )
-                    total = tl.sum(over_columns(own * by.to(ACC)), axis=1)[:, :, None]
-                    tl.store(d_edge + slot * CHANNELS + c, total, mask=live)
+                    spent = d_edge + slot * (HEADS * INNER) + head * INNER + inner
+                    tl.store(spent, own, mask=live & there & (inner < INNER))
+                if CHANNELS > 0:  # without a map its loop could not be compiled, though it is never entered
+                    for c in range(CHANNELS):
+                        by = tl.load(
+                            edge_map + c * (HEADS * INNER) + head * INNER + inner,
+                            mask=there & (inner < INNER),
+                            other=0,
+                        )
+                        total = tl.sum(over_columns(own * by.to(ACC)), axis=1)[:, :, None]
+                        tl.store(d_edge + slot * CHANNELS + c, total, mask=live)
     _store(
         d_dst,
         d_dst_part,

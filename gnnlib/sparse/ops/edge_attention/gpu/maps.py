@@ -46,11 +46,12 @@ def _maps_bwd_kernel(
         z = combine(a, b, w, edge, edge_map, slot, live, head, column, "gatv2", HEADS, INNER, CHANNELS, ACC)
         d = tl.load(pair + slot * (2 * HEADS) + HEADS + head, mask=live & (head < HEADS), other=0)
         own += tl.sum(d * leaky(z, FACTOR), axis=0)[None, :, :]
-        for c in range(CHANNELS):
-            amount = tl.load(edge + slot * CHANNELS + c, mask=live, other=0).to(ACC)
-            part = tl.sum(tl.where(live, amount * d * w * slope(z, FACTOR, ACC), 0.0), axis=0)[None, :, :]
-            at = d_map + (share * CHANNELS + c) * (HEADS * INNER) + head * INNER + column
-            tl.store(at, tl.load(at, mask=inside, other=0) + part, mask=inside)
+        if CHANNELS > 0:
+            for c in range(CHANNELS):
+                amount = tl.load(edge + slot * CHANNELS + c, mask=live, other=0).to(ACC)
+                part = tl.sum(tl.where(live, amount * d * w * slope(z, FACTOR, ACC), 0.0), axis=0)[None, :, :]
+                at = d_map + (share * CHANNELS + c) * (HEADS * INNER) + head * INNER + column
+                tl.store(at, tl.load(at, mask=inside, other=0) + part, mask=inside)
     tl.store(d_att + share * (HEADS * INNER) + head * INNER + column, own, mask=inside)
 
 
