@@ -185,6 +185,7 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
         "sddmm": lambda: (p, j, h, h, "dot"),
         "segment_reduce": lambda: (p, x(edges, width), "max"),
         "segment_softmax": lambda: (p, w),
+        "segment_softmax_grad": lambda: (p, w, w),
         "spmm": lambda: (p, j, w, h, scale, scale),
         "spmm_arg": lambda: (p, j, w, h, True),
     }

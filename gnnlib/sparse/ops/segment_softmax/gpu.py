@@ -11,6 +11,7 @@ from gnnlib.sparse.gpu.blocks import hub_of, longest, program_columns, program_i
 from gnnlib.sparse.gpu.launch import launch, needs_gpu
 from gnnlib.sparse.gpu.tiles import accumulator, lane_tile, merge_tile
 from gnnlib.sparse.gpu.work import work_of
+from gnnlib.sparse.ops.segment_softmax.reference import segment_softmax_grad
 from gnnlib.sparse.registry import FLOATS, kernel
 
 
@@ -168,3 +169,7 @@ def segment_softmax(indptr: Tensor, src: Tensor) -> Tensor:
         )
         launch(_softmax_pieces_kernel, grid, src, *given, PLANNED=work.planned, **constants, **blocks)
     return out
+
+
+# Made of sums over rows, which are kernels of their own.
+kernel("segment_softmax_grad", "gpu", refuse=needs_gpu(FLOATS))(segment_softmax_grad)
