@@ -11,7 +11,7 @@ from gnnlib.sparse.gpu.blocks import hub_of, longest, program_columns, program_i
 from gnnlib.sparse.gpu.launch import launch, needs_gpu
 from gnnlib.sparse.gpu.tiles import accumulator, lane_tile, merge_tile
 from gnnlib.sparse.gpu.work import work_of
-from gnnlib.sparse.ops.segment_softmax.reference import segment_softmax_grad
+from gnnlib.sparse.ops.segment_reduce import expand_rows, segment_rows
 from gnnlib.sparse.registry import FLOATS, kernel
 
 
@@ -171,5 +171,9 @@ def segment_softmax(indptr: Tensor, src: Tensor) -> Tensor:
     return out
 
 
-# Made of sums over rows, which are kernels of their own.
-kernel("segment_softmax_grad", "gpu", refuse=needs_gpu(FLOATS))(segment_softmax_grad)
+@kernel("segment_softmax_grad", "gpu", refuse=needs_gpu(FLOATS))
+def segment_softmax_grad(indptr: Tensor, out: Tensor, grad: Tensor) -> Tensor:
+    """Made of sums over rows, which are kernels of their own."""
+    weighted = out * grad
+    total = expand_rows(indptr, segment_rows(indptr, weighted, "sum"), out.shape[0])
+    return weighted - out * total

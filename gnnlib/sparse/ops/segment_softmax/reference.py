@@ -7,7 +7,6 @@ from torch import Tensor
 
 from gnnlib.sparse.csr import row_of_slot
 from gnnlib.sparse.numerics import accumulate_dtype
-from gnnlib.sparse.ops.segment_reduce import expand_rows, segment_rows
 from gnnlib.sparse.registry import kernel
 
 
@@ -27,7 +26,9 @@ def segment_softmax(indptr: Tensor, src: Tensor) -> Tensor:
 
 @kernel("segment_softmax_grad", "reference")
 def segment_softmax_grad(indptr: Tensor, out: Tensor, grad: Tensor) -> Tensor:
-    """Of sums over rows, which are ops of their own, so that it keeps their order on any device."""
-    weighted = out * grad
-    total = expand_rows(indptr, segment_rows(indptr, weighted, "sum"), out.shape[0])
-    return weighted - out * total
+    dtype, used = accumulate_dtype(out.dtype), int(indptr[-1])
+    alpha, above = out[:used].to(dtype), grad[:used].to(dtype)  # [E, H]
+    row = row_of_slot(indptr, used)[:, None].expand_as(alpha)
+    total = alpha.new_zeros(indptr.numel() - 1, out.shape[1]).scatter_add_(0, row, alpha * above)
+    found = alpha * (above - total.gather(0, row))
+    return torch.cat([found, found.new_zeros(out.shape[0] - used, out.shape[1])]).to(out.dtype)
