@@ -11,6 +11,7 @@ from gnnlib.bench import models
 from gnnlib.bench.embedding import fast_rp, node2vec_walks, skip_gram
 from gnnlib.bench.graphs import Graph
 from gnnlib.bench.pairs import common_neighbors
+from gnnlib.bench.paths import simple_paths
 from gnnlib.bench.problems import Problem, aggregation, hypergraph_layer, training_step
 from gnnlib.bench.propagation import lazy_step, repeated
 from gnnlib.bench.sampling import neighbor_sampling
@@ -354,6 +355,14 @@ CASES: dict[str, Case] = {
             partial(common_neighbors, count=65_000),
             row=14,
             targets=Targets(other=8),
+        ),
+        Case(
+            "paths",
+            "paths",
+            "nci1",
+            "simple paths of up to 5 edges of 4,110 molecules, one thread",
+            partial(simple_paths, length=5),
+            rounds=3,
         ),
         Case(
             "sampling",

@@ -149,10 +149,15 @@ def _real(name: str) -> Callable[[float], Graph]:
         root = os.environ.get("GNNLIB_DATA")
         if root is None or not Path(root).is_dir():
             raise UnavailableError(f"{name} is a real graph; set GNNLIB_DATA to a folder that holds it")
+        from torch_geometric.data import Batch
+
         from gnnlib.data import load as load_dataset
 
-        data = load_dataset(name).dataset[0]
-        return Graph(name, data.edge_index, int(data.num_nodes))
+        graphs = load_dataset(name).dataset
+        if len(graphs) == 1:
+            return Graph(name, graphs[0].edge_index, int(graphs[0].num_nodes))
+        every = Batch.from_data_list(list(graphs))
+        return Graph(name, every.edge_index, int(every.num_nodes), every.batch, len(graphs))
 
     return load
 
@@ -167,6 +172,7 @@ GRAPHS: dict[str, Callable[[float], Graph]] = {
     "hyper": hyper,
     "in-cache": in_cache,
     "molecules": molecules,
+    "nci1": _real("nci1"),
     "products-like": products_like,
 }
 
