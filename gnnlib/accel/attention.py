@@ -17,10 +17,14 @@ class Attention:
     """What they share: the features of added loops, and the weights that may be asked for."""
 
     def why_stock(self: Any) -> str | None:
-        """Also: a reduction for the features of loops that ours does not know."""
-        fill = getattr(self._layer, "fill_value", "mean")
+        """Also: a reduction for the features of loops that ours does not know, or knows otherwise."""
+        layer = self._layer
+        fill = getattr(layer, "fill_value", "mean")
         if isinstance(fill, str) and fill not in ("add", "sum", "mean", "max", "min"):
             return f"fill_value={fill!r} is no reduction of the core"
+        loops = self.add_self_loops and layer.lin_edge is not None and isinstance(fill, str)
+        if loops and layer.flow != "source_to_target":
+            return f"PyG reduces the features of loops over edge_index[1] for flow={layer.flow!r} too"
         return super().why_stock()  # type: ignore[misc,no-any-return]  # View's
 
     def check(self: Any, edge_index: Any, weights: bool | None) -> None:
@@ -72,6 +76,12 @@ class Transformer(Attention, View, theirs=pyg.TransformerConv, ours=ours.Transfo
 
     maps = ("lin_key", "lin_query", "lin_value", "lin_edge", "lin_skip", "lin_beta")
     add_self_loops = False
+
+    def why_not_reduced(self) -> str | None:
+        """Also: with features of the edges ours is a sum."""
+        if self.aggr != "sum" and self._layer.lin_edge is not None:
+            return f"aggr={self._layer.aggr!r} with features of the edges"
+        return super().why_not_reduced()
 
     def run(
         self,

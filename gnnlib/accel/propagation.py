@@ -187,6 +187,12 @@ class ClusterGCN(View, theirs=pyg.ClusterGCNConv, ours=ours.ClusterGCNConv):
 
     maps = ("lin_out", "lin_root")
 
+    def why_stock(self) -> str | None:
+        """Also: PyG counts the edges into edge_index[1] whatever the flow."""
+        if self._layer.flow != "source_to_target":
+            return f"PyG divides by the degrees at edge_index[1] for flow={self._layer.flow!r} too"
+        return super().why_stock()
+
     def run(self, x: Tensor, edge_index: Any) -> Any:
         """Ours, for plain edges."""
         plain_edges(edge_index)
