@@ -104,21 +104,41 @@ def _known(adj: Tensor, rows: int | None, cols: int | None) -> tuple[int | None,
     return (dst if rows is None else rows), (src if cols is None else cols)
 
 
-def _check_edge_index(edge_index: Tensor) -> None:
+def given_weight(adj: CSR, weight: Tensor | None, x: Tensor) -> Tensor | None:
+    """The weights of a product with a matrix that the caller gave: its values, where there are no others."""
+    if weight is not None or adj.value is None or not x.is_floating_point():
+        return weight
+    return adj.value.to(x.dtype)
+
+
+def check_edge_index(edge_index: Tensor, who: str = "as_csr") -> None:
+    """Raise TypeError or ValueError for what is no list of edges."""
     if edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool:
         raise TypeError(
-            f"as_csr: edge_index is {edge_index.dtype}; pass node numbers as integers (torch.int64)"
+            f"{who}: edge_index is {edge_index.dtype}; pass node numbers as integers (torch.int64)"
         )
     if edge_index.dim() != 2 or edge_index.shape[0] != 2:
         raise ValueError(
-            f"as_csr: edge_index has shape {list(edge_index.shape)}; expected [2, E] with sources in row 0 "
+            f"{who}: edge_index has shape {list(edge_index.shape)}; expected [2, E] with sources in row 0 "
             "and targets in row 1"
             + ("; transpose it" if edge_index.dim() == 2 and edge_index.shape[1] == 2 else "")
         )
 
 
+def check_ends(nodes: Tensor, bound: int, name: str, who: str = "as_csr") -> None:
+    """Raise ValueError where an end of an edge is no node; on a CPU, as reading waits for another device."""
+    if nodes.device.type != "cpu" or not nodes.numel():
+        return
+    low, high = (int(v) for v in nodes.aminmax())
+    if low < 0 or high >= bound:
+        raise ValueError(
+            f"{who}: edge_index names {name} node {low if low < 0 else high} but the graph has "
+            f"{bound} {name} nodes, 0 to {bound - 1}; check the edges or pass the features of all nodes"
+        )
+
+
 def _from_edge_index(edge_index: Tensor, rows: int | None, cols: int | None) -> CSR:
-    _check_edge_index(edge_index)
+    check_edge_index(edge_index)
     if traced(edge_index):
         if rows is None or cols is None:
             raise ValueError("as_csr: compiled code needs the number of nodes; pass size=(sources, targets)")
@@ -141,15 +161,8 @@ def _sort(edge_index: Tensor, rows: int | None, cols: int | None) -> CSR:
     assert cols is not None
     if rows < 0 or cols < 0:
         raise ValueError(f"as_csr: size is ({cols}, {rows}); pass the numbers of source and target nodes")
-    if edge_index.device.type == "cpu" and edge_index.numel():
-        for side, bound, name in ((0, cols, "source"), (1, rows, "target")):
-            low, high = (int(v) for v in edge_index[side].aminmax())
-            if low < 0 or high >= bound:
-                raise ValueError(
-                    f"as_csr: edge_index names {name} node {low if low < 0 else high} but the graph has "
-                    f"{bound} {name} nodes, 0 to {bound - 1}; check the edges or pass "
-                    "the features of all nodes"
-                )
+    check_ends(edge_index[0], cols, "source")
+    check_ends(edge_index[1], rows, "target")
     indptr, indices, perm = build.coo_to_csr(edge_index[1], edge_index[0], rows, cols)
     in_order = edge_index.device.type == "cpu" and bool((edge_index[1].diff() >= 0).all())
     return CSR.trusted(indptr, indices, cols, None if in_order else perm)

@@ -57,7 +57,8 @@ class CSR:
         value: Tensor | None = None,
         num_values: int | None = None,
     ) -> None:
-        _check_arrays(indptr, indices, num_cols, perm)
+        _check_arrays(indptr, indices, num_cols)
+        _check_companions(indices, perm, value, num_values)
         cols = indptr.numel() - 1 if num_cols is None else num_cols
         self._fill(
             indptr.to(torch.int64).contiguous(),
@@ -291,7 +292,27 @@ def _with_self_loops(adj: CSR, remaining: bool) -> CSR:
     return CSR.trusted(indptr, indices, adj.num_cols, slot, None, num_values)
 
 
-def _check_arrays(indptr: Tensor, indices: Tensor, num_cols: int | None, perm: Tensor | None) -> None:
+def _check_companions(
+    indices: Tensor, perm: Tensor | None, value: Tensor | None, num_values: int | None
+) -> None:
+    edges = indices.shape[0]
+    if perm is not None and perm.shape != indices.shape:
+        raise ValueError(f"CSR: perm has shape {list(perm.shape)}, indices {list(indices.shape)}")
+    count = edges if num_values is None else num_values
+    if value is not None and (value.dim() == 0 or value.shape[0] != count):
+        raise ValueError(
+            f"CSR: value has shape {list(value.shape)} but there are {count} edges; pass one for each"
+        )
+    if perm is not None and perm.device.type == "cpu" and edges:
+        low, high = (int(v) for v in perm.aminmax())
+        if low < 0 or high >= count or (count == edges and bool((perm.bincount(minlength=count) != 1).any())):
+            raise ValueError(
+                f"CSR: perm runs from {low} to {high} over {count} edges; "
+                "pass the edge of each slot, each once"
+            )
+
+
+def _check_arrays(indptr: Tensor, indices: Tensor, num_cols: int | None) -> None:
     for name, t in (("indptr", indptr), ("indices", indices)):
         if not isinstance(t, Tensor) or t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
             kind = t.dtype if isinstance(t, Tensor) else type(t).__name__
@@ -302,8 +323,6 @@ def _check_arrays(indptr: Tensor, indices: Tensor, num_cols: int | None, perm: T
         raise ValueError("CSR: indptr is empty; it holds one more entry than there are rows")
     if indptr.device != indices.device:
         raise ValueError(f"CSR: indptr is on {indptr.device}, indices on {indices.device}; move one of them")
-    if perm is not None and perm.shape != indices.shape:
-        raise ValueError(f"CSR: perm has shape {list(perm.shape)}, indices {list(indices.shape)}")
     if indptr.device.type != "cpu":
         return  # reading values would wait for the device
     cols = indptr.numel() - 1 if num_cols is None else num_cols

@@ -33,9 +33,11 @@ def metis(
         seed: of METIS.
 
     Shapes: -> the part of each node, int64 ``[N]``, on the CPU.
-    Raises: ImportError without pymetis; ValueError for fewer than one part.
+    Raises: ImportError without pymetis; ValueError for fewer than one part, or more parts than nodes.
     """
     _check_parts("metis", num_parts)
+    if 0 < num_nodes < num_parts:
+        raise ValueError(f"metis: num_parts={num_parts} but there are {num_nodes} nodes; ask for fewer parts")
     cut = _Cut(num_parts, recursive)
     if num_parts == 1 or num_nodes == 0:
         return torch.zeros(num_nodes, dtype=torch.int64)

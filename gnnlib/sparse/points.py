@@ -64,8 +64,7 @@ def knn(
         Which of several equally distant points comes first, or at all, is arbitrary. No gradient.
     Cost: M log N times a power of F by tree; M N F by distances, in blocks of 64 MB.
     Raises: ValueError for shapes that do not fit, k below 1, NaN, or sets in no order; NotImplementedError
-    for
-        ``approximate`` with several sets.
+        for ``approximate`` with several sets.
     """
     who = "knn"
     points, queries, (set_x, set_y) = _checked(who, x, y, batch_x, batch_y)
@@ -122,6 +121,8 @@ def knn_graph(
     Raises: as :func:`knn`.
     """
     _check_flow("knn_graph", flow)
+    if k < 1:
+        raise ValueError(f"knn_graph: k={k}; at least 1 neighbour is needed")
     pairs = knn(
         x, x, k if loop else k + 1, batch, batch, cosine, num_workers, batch_size, method=method, seed=seed
     )

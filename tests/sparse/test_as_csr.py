@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
-from gnnlib.sparse import CSR, as_csr, spmm
+from gnnlib.sparse import CSR, as_csr, propagate, spmm
 from tests.sparse.graphs import ZOO, Graph, draw
 from tests.tolerances import assert_close
 
@@ -174,6 +174,9 @@ def test_matrix(form: str) -> None:
     assert_close(adj.to_dense(), wanted)
     assert_close(adj.transposed.to_dense(), wanted.t())
     assert_close(spmm(adj, x, adj.value), wanted @ x)
+    assert_close(spmm(MATRICES[form](), x), wanted @ x)  # a matrix brings its values, a CSR only its edges
+    assert_close(spmm(adj, x), spmm(adj, x, torch.ones(adj.num_values)))
+    assert spmm(MATRICES[form](), x.half()).dtype == torch.float16
     assert_close(adj.to_dense(2 * adj.value), 2 * wanted)
     pairs = torch.zeros(4, 6).index_put(tuple(adj.edge_index.flip(0)), adj.value, accumulate=True)
     assert_close(pairs, wanted)  # edge_index and value are in one order
@@ -360,3 +363,9 @@ def test_a_bad_graph_is_not_remembered_as_good() -> None:
         with pytest.raises(ValueError, match="source node 9"):
             as_csr(edge_index, 6)
     assert as_csr(edge_index, 10).num_edges == 2
+
+
+def test_steps_of_a_matrix_take_its_values() -> None:
+    matrix = scipy.sparse.random_array((5, 5), density=0.6, rng=np.random.default_rng(0), dtype=np.float32)
+    dense, x = torch.from_numpy(matrix.toarray()), torch.randn(5, 2)
+    assert_close(propagate(matrix, x, 3), dense @ (dense @ (dense @ x)))

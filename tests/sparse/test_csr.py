@@ -199,6 +199,11 @@ def test_bad_companions() -> None:
     indptr, indices = torch.tensor([0, 2]), torch.tensor([0, 0])
     with pytest.raises(ValueError, match=r"CSR: perm has shape \[3\], indices \[2\]"):
         CSR(indptr, indices, perm=torch.arange(3))
+    for perm in ([0, 7], [0, -9], [0, 0]):
+        with pytest.raises(ValueError, match=f"CSR: perm runs from {min(perm)} to {max(perm)} over 2 edges"):
+            CSR(indptr, indices, perm=torch.tensor(perm))
+    with pytest.raises(ValueError, match=r"CSR: value has shape \[5\] but there are 2 edges"):
+        CSR(indptr, indices, value=torch.rand(5))
     with pytest.raises(ValueError, match="CSR: indptr is empty"):
         CSR(torch.empty(0, dtype=torch.int64), indices)
     with pytest.raises(TypeError, match="CSR: indptr is list"):

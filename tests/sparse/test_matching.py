@@ -92,6 +92,15 @@ def test_graclus_pooling_takes_the_largest_normalised_cut() -> None:
 def test_wrong_inputs_fail_clearly() -> None:
     with pytest.raises(ValueError, match="edge_matching: score has shape"):
         edge_matching(TINY.edge_index, torch.ones(2), 5)
+    score = torch.ones(2)
+    for edges, kind, message in (
+        ([[0, 200_000_000], [1, 1]], ValueError, "edge_matching: edge_index names source node 200000000"),
+        ([[0, 1], [1, -1]], ValueError, "edge_matching: edge_index names target node -1"),
+        ([[0.0, 1.0], [1.0, 1.0]], TypeError, "edge_matching: edge_index is torch.float32"),
+        ([0, 1], ValueError, r"edge_matching: edge_index has shape \[2\]"),
+    ):
+        with pytest.raises(kind, match=message):
+            edge_matching(torch.tensor(edges), score, 3)
     with pytest.raises(ValueError, match="independent_set: k=-1 is negative"):
         independent_set(MIXED.edge_index, torch.ones(37), -1)
     with pytest.raises(ValueError, match="independent_set: score has shape"):

@@ -64,6 +64,8 @@ def test_a_graph_without_edges_is_cut(n: int) -> None:
 
 def test_errors_say_what_to_pass() -> None:
     graphs = side_by_side([5, 6])
+    with pytest.raises(ValueError, match="metis: num_parts=9 but there are 3 nodes"):
+        metis(torch.tensor([[0, 1], [1, 2]]), 3, 9)
     with pytest.raises(ValueError, match="num_parts=0; at least 1"):
         partition_graphs(graphs, 0, torch.zeros(2, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"drop=1\.0; pass a probability"):

@@ -205,6 +205,8 @@ def test_empty() -> None:
             ValueError,
             "at least 1, or None",
         ),
+        (lambda: knn_graph(torch.ones(3, 2), 0), ValueError, "knn_graph: k=0; at least 1 neighbour"),
+        (lambda: fps(torch.ones(2, 1), ratio=torch.nan), ValueError, "ratio is nan; it is a share"),
         (lambda: fps(torch.ones(2, 1), ratio=0.0), ValueError, r"ratio is 0.0; it is a share in \(0, 1\]"),
         (lambda: fps(torch.ones(2, 1), ratio=torch.ones(2)), ValueError, "or one for each of 1 sets"),
         (lambda: fps(torch.ones(2, 1), torch.tensor([1, 0])), ValueError, "batch is not ascending"),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.autograd import define
+from gnnlib.sparse.convert import check_edge_index, check_ends
 from gnnlib.sparse.registry import dispatch
 
 __all__ = ["edge_matching"]
@@ -25,8 +26,10 @@ def edge_matching(edge_index: Tensor, score: Tensor, num_nodes: int) -> Tensor:
     Shapes: edge_index ``[2, E]``, score ``[E]`` -> int64 ``[N]``, the edge that took each node, or -1. No
         gradient.
     Cost: a sort of E numbers, then O(E).
-    Raises: ValueError when there is not one score for each edge.
+    Raises: TypeError for edges that are no integers; ValueError for another shape, an end that is no node
+        (on a CPU), or when there is not one score for each edge.
     """
+    check_edge_index(edge_index, "edge_matching")
     if score.shape != edge_index.shape[1:]:
         raise ValueError(
             f"edge_matching: score has shape {list(score.shape)} but there are {edge_index.shape[1]} edges; "
@@ -39,6 +42,8 @@ def edge_matching(edge_index: Tensor, score: Tensor, num_nodes: int) -> Tensor:
 
 
 def _forward(source: Tensor, target: Tensor, order: Tensor, num_nodes: int) -> Tensor:
+    check_ends(source, num_nodes, "source", "edge_matching")
+    check_ends(target, num_nodes, "target", "edge_matching")
     out: Tensor = dispatch("edge_matching", source, target, order, num_nodes)
     return out
 

@@ -51,7 +51,7 @@ def fps(
         raise ValueError("fps: x has values that are not finite; a distance to them means nothing")
     sets = max(int(batch[-1]) + 1 if batch.numel() else 0, batch_size or 0)
     share = torch.as_tensor(ratio, dtype=torch.float64, device=x.device)
-    if bool((share <= 0).any()) or bool((share > 1).any()) or share.shape not in ((), (sets,)):
+    if not bool(((share > 0) & (share <= 1)).all()) or share.shape not in ((), (sets,)):
         raise ValueError(f"fps: ratio is {ratio}; it is a share in (0, 1], or one for each of {sets} sets")
     size = torch.bincount(batch, minlength=sets)
     ptr = torch.cat([size.new_zeros(1), size.cumsum(0)])

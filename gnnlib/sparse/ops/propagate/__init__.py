@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.autograd import define
-from gnnlib.sparse.convert import Adj, as_csr
+from gnnlib.sparse.convert import Adj, as_csr, given_weight
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.numerics import accumulate_dtype, lift
 from gnnlib.sparse.ops.sddmm import sddmm_slots
@@ -41,7 +41,7 @@ def propagate(
         adj: the graph, in any form that :func:`as_csr` takes, with as many targets as sources.
         x: features of the nodes.
         steps: K, at least 0.
-        weight: edge weights w in the caller's edge order.
+        weight: edge weights w in the caller's edge order; without them those that :func:`spmm` takes.
         row_scale: r, a factor for each target node.
         col_scale: c, a factor for each source node.
         restart: s, the share of x in each step.
@@ -58,6 +58,8 @@ def propagate(
         steps; TypeError when x is not floating.
     """
     csr = as_csr(adj, num_rows=x.shape[0], num_cols=x.shape[0]) if _is_edge_list(adj) else as_csr(adj)
+    if not isinstance(adj, CSR):
+        weight = given_weight(csr, weight, x)
     _check(csr, x, steps, weight, row_scale, col_scale)
     if weight is not None:
         dtype = torch.promote_types(x.dtype, weight.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, TypeAlias
 
 import torch
@@ -54,8 +55,8 @@ def random_walk(
         length: nodes of a walk, the start among them, at least 1.
         p: return parameter, above 0.
         q: in-out parameter, above 0.
-        weight: edge weights w in the caller's edge order, none negative; of an ``adj`` that brings its own,
-            those are taken.
+        weight: edge weights w in the caller's edge order, finite and none negative; of an ``adj`` that brings
+            its own, those are taken.
         adjacency: what "x adjacent to t" means in a directed graph: an edge t -> x (``"out"``, the paper's),
             or x -> t (``"in"``, that of the authors' code).
         seed: of the walks.
@@ -68,7 +69,7 @@ def random_walk(
         two sorted rows. The graph is transposed and inspected once and kept; weights take alias tables,
         O(E) a call. No gradient.
     Raises: TypeError for start nodes that are no integers; ValueError for a graph that is not square, a node
-        outside it, a length below 1, p or q that are not above 0, or negative weights.
+        outside it, a length below 1, p or q that are not above 0, or weights that are negative or not finite.
     """
     csr = as_csr(adj)
     choose("random_walk: adjacency", adjacency, ("out", "in"))
@@ -118,11 +119,13 @@ def _check(adj: CSR, start: Tensor, length: int, p: float, q: float, weight: Ten
                 f"random_walk: start names node {low if low < 0 else high} but the graph has {adj.num_rows} "
                 f"nodes, 0 to {adj.num_rows - 1}; check the nodes or give the graph all of its own"
             )
-    if weight is not None and weight.numel() and float(weight.min()) < 0:
-        raise ValueError(
-            f"random_walk: a weight is {float(weight.min()):g}; the chance of a step cannot be negative, so "
-            "pass weights of 0 or more"
-        )
+    if weight is not None and weight.numel():
+        least, most = (float(w) for w in weight.aminmax())
+        if not 0 <= least <= most < math.inf:
+            raise ValueError(
+                f"random_walk: weights run from {least:g} to {most:g}; the chance of a step is in proportion "
+                "to its weight, so pass finite ones of 0 or more"
+            )
 
 
 def _kind(adj: CSR) -> tuple[bool, bool]:

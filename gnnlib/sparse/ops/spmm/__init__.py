@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.autograd import define
-from gnnlib.sparse.convert import Adj, as_csr, default_rows
+from gnnlib.sparse.convert import Adj, as_csr, default_rows, given_weight
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.sddmm import sddmm_slots
 from gnnlib.sparse.ops.spmm_arg import extreme
@@ -36,7 +36,9 @@ def spmm(
     Args:
         adj: the graph, in any form that :func:`as_csr` takes.
         x: features of the source nodes.
-        weight: edge weights w in the caller's edge order; one a head for features with heads.
+        weight: edge weights w in the caller's edge order; one a head for features with heads. Without them
+            they are the values of a torch or scipy matrix, so that the sum is ``adj @ x``, in the dtype of x;
+            a CSR and an edge_index weigh every edge 1.
         reduce: ``"sum"``, ``"mean"`` (over the entries of the row), ``"max"`` or ``"min"``.
         row_scale: r, a factor for each target node.
         col_scale: c, a factor for each source node; with ``row_scale`` it applies a normalised adjacency
@@ -52,6 +54,7 @@ def spmm(
         csr = adj
     else:
         csr = as_csr(adj, num_cols=x.shape[0], num_rows=default_rows(adj, x.shape[0]))
+        weight = given_weight(csr, weight, x)
     _check(csr, x, weight, reduce, row_scale, col_scale)
     if weight is not None:
         dtype = torch.promote_types(x.dtype, weight.dtype)
