@@ -26,7 +26,8 @@ class ChebConv(Conv):
 
     Defferrard et al., Convolutional Neural Networks on Graphs with Fast Localized Spectral Filtering, NIPS
     2016, Sect. 2.1. On a directed graph the degree of a node counts the edges that leave it, and ``"rw"``
-    divides an edge by the degree of its source, both as in PyG.
+    divides an edge by the degree of its source, both as in PyG; with ``flow="target_to_source"`` that is
+    the graph with its edges turned, where PyG still counts those that leave ``edge_index[0]``.
 
     Args:
         in_channels: width of x; -1 takes it from the first call.

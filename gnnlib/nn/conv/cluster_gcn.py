@@ -19,7 +19,8 @@ class ClusterGCNConv(Conv):
     .. math:: X' = \big(\hat A + \lambda \operatorname{diag}(\hat A)\big) X W_1 + X W_2 + b, \qquad
         \hat A = (D + I)^{-1} (A + I)
 
-    Chiang et al., Cluster-GCN, KDD 2019, Eq. 10 and 11.
+    Chiang et al., Cluster-GCN, KDD 2019, Eq. 10 and 11. D counts the messages that a node gets (in PyG the
+    edges into ``edge_index[1]``, whatever the flow).
 
     Args:
         in_channels: width of x; -1 takes it from the first call.

@@ -33,7 +33,8 @@ class GATv2Conv(AttentionConv):
         add_self_loops: drop the loops of the graph and give each node one.
         edge_dim: width of the edge features, if there are any.
         fill_value: edge features of the added loops: a number, a tensor ``[edge_dim]``, or a reduction
-            (``"mean"``, ``"add"``, ``"max"``, ``"min"``) of the edges that enter the node.
+            (``"mean"``, ``"add"``, ``"max"``, ``"min"``) of the edges whose messages the node gets (in PyG
+            of those into ``edge_index[1]``, whatever the flow).
         bias: learn b, b_l and b_r.
         share_weights: one map for sources and targets.
         residual: add a learned map of the target's x.
