@@ -51,6 +51,9 @@ def define(
         def plain(*args: Any) -> Any:
             if traced(*(a for a in args if isinstance(a, Tensor))):
                 return op(*args)
+            if torch._C._are_functorch_transforms_active():
+                with torch._C._DisableFuncTorch():  # or it would wrap what the forward makes
+                    return forward(*(bare(a) for a in args))
             return forward(*args)
 
         return plain
@@ -71,6 +74,14 @@ def define(
         return forward(*args)
 
     return call
+
+
+def bare(value: Any) -> Any:
+    """The data of a tensor that ``torch.func.grad`` watches, for what has no derivative."""
+    functorch = torch._C._functorch
+    while isinstance(value, Tensor) and functorch.is_gradtrackingtensor(value):
+        value = functorch.get_unwrapped(value)
+    return value
 
 
 def only_first(ctx: Any, output: tuple[Tensor, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from gnnlib.sparse.autograd import traced
+from gnnlib.sparse.autograd import bare, traced
 from gnnlib.sparse.cache import structures
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops import build
@@ -138,6 +138,7 @@ def check_ends(nodes: Tensor, bound: int, name: str, who: str = "as_csr") -> Non
 
 
 def _from_edge_index(edge_index: Tensor, rows: int | None, cols: int | None) -> CSR:
+    edge_index = bare(edge_index)
     check_edge_index(edge_index)
     if traced(edge_index):
         if rows is None or cols is None:

@@ -80,6 +80,20 @@ def test_derivatives(by_target: bool, blocks: bool) -> None:
     assert_close(found, torch.autograd.grad(relational_sum(segments, x, weight).square().sum(), x)[0])
 
 
+def test_torch_func_takes_the_layer_on_a_graph_that_it_sees_first() -> None:
+    layer, x = RGCNConv(4, 2, R), torch.randn(6, 4)
+    edge_index = awkward_graph(6, 12)
+    kind = relations(edge_index)
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return layer(x, edge_index.clone(), kind).square().sum()
+
+    found = torch.func.grad(loss)(x)
+    leaf = x.clone().requires_grad_()
+    assert_close(found, torch.autograd.grad(loss(leaf), leaf)[0])
+    assert torch.func.grad(lambda x: torch.func.grad(loss)(x).square().sum())(x).isfinite().all()
+
+
 def test_groups_hold_at_most_as_many_segments_as_nodes() -> None:
     edge_index = torch.randint(0, 9, (2, 300))
     kind, adj = torch.randint(0, 7, (300,)), as_csr(edge_index, 9)
