@@ -131,7 +131,8 @@ class GATConv(AttentionConv):
             edge_attr: edge features.
             size: number of sources and targets.
             return_attention_weights: also return ``(edge_index, alpha)``: the edges attended over,
-                ``[2, E']``, added loops last, and their weights ``[E', H]``.
+                ``[2, E']``, added loops last, and their weights ``[E', H]``, also where the graph came as a
+                matrix (PyG then gives a matrix).
         """
         x_src, x_dst = self._pair(x)
         adj = self._graph(edge_index, x_src, x_dst, size)

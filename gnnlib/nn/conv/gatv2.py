@@ -122,7 +122,8 @@ class GATv2Conv(AttentionConv):
             edge_index: the graph.
             edge_attr: edge features.
             return_attention_weights: also return ``(edge_index, alpha)``: the edges attended over,
-                ``[2, E']``, added loops last, and their weights ``[E', H]``.
+                ``[2, E']``, added loops last, and their weights ``[E', H]``, also where the graph came as a
+                matrix (PyG then gives a matrix).
         """
         x_src, x_dst = self._pair(x)
         if x_dst is None:

@@ -119,7 +119,8 @@ class TransformerConv(AttentionConv):
             edge_index: the graph.
             edge_attr: edge features.
             return_attention_weights: also return ``(edge_index, alpha)``: the edges ``[2, E]`` and their
-                weights before dropout ``[E, H]``.
+                weights before dropout ``[E, H]``, also where the graph came as a matrix (PyG then gives a
+                matrix).
         """
         x_src, x_dst = self._pair(x)
         if x_dst is None:
