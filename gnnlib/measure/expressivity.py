@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from gnnlib.measure.families import Family
 from gnnlib.sparse import as_csr, enumerate_paths
 from gnnlib.sparse.convert import Adj
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.enumerate_paths import PathKind
 
-__all__ = ["count_classes", "path_classes", "wl_classes"]
+__all__ = ["count_classes", "distinguished", "path_classes", "Told", "wl_classes"]
 
 
 class _Hash:
@@ -122,6 +127,73 @@ def path_classes(
         ending = numbers.of_sets(numbers.of_sequences(columns), nodes[:, -1].long(), batch.shape[0])
         colour = _colours(torch.cat([colour[:, None], ending], 1))
     return _graphs(numbers, colour, batch)
+
+
+#: Variant of PathNN -> the paths of the refinement that bounds it, and whether they tell their distances.
+_BOUNDS: dict[str, tuple[PathKind, bool]] = {
+    "SP+": ("all_shortest", False),
+    "AP": ("simple", False),
+    "AP + distance": ("simple", True),
+}
+#: Graphs and the features of their nodes -> a row of numbers for each graph.
+Network = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Told:
+    """How many of the graphs of a family a method tells apart; ``length`` is None where it has none."""
+
+    family: str
+    num_graphs: int
+    method: str
+    length: int | None
+    classes: int
+
+
+def distinguished(
+    families: Mapping[str, Family | Sequence[Any]],
+    lengths: Sequence[int] = (2, 3, 4),
+    networks: Mapping[str, Network] | None = None,
+) -> list[Told]:
+    """How many graphs of each family 1-WL, paths of each kind and length, and networks tell apart.
+
+    A refinement is what a network of its kind can do at best: 1-WL for message passing, SP+, AP and AP with
+    distances for PathNN (Michel et al., ICML 2023). One shortest path of each pair is no such method, since
+    which one it is depends on the numbers of the nodes.
+
+    Args:
+        families: name -> graphs, such as :func:`gnnlib.measure.counterexamples` or the dataset of
+            ``gnnlib.data.load("sr25")``; no two of a family should be isomorphic.
+        lengths: the most edges of a path.
+        networks: name -> ``f(x, edge_index, batch)`` that gives a row for each graph ``[B, D]``; x is
+            float64, ones ``[N, 1]`` where a family has no features. Draw its parameters at random, put it
+            into evaluation mode and float64; it says what the network sees, not what it learns.
+
+    Raises: what :func:`gnnlib.sparse.enumerate_paths` raises.
+    """
+    found = []
+    for name, graphs in families.items():
+        family = graphs if isinstance(graphs, Family) else Family.of(graphs)
+        edge_index, batch, x = family
+
+        def told(method: str, length: int | None, classes: int, f: Family = family, n: str = name) -> Told:
+            return Told(n, f.num_graphs, method, length, classes)
+
+        found.append(told("1-WL", None, _different(wl_classes(edge_index, batch, x=x))))
+        for method, (kind, distance) in _BOUNDS.items():
+            for k in lengths:
+                classes = path_classes(edge_index, batch, k, kind, distance=distance, x=x)
+                found.append(told(method, k, _different(classes)))
+        features = torch.ones(batch.shape[0], 1) if x is None else x.view(x.shape[0], -1)
+        for method, network in (networks or {}).items():
+            with torch.no_grad():
+                codes = network(features.double(), edge_index, batch)
+            found.append(told(method, None, count_classes(codes)))
+    return found
+
+
+def _different(classes: Tensor) -> int:
+    return int(torch.unique(classes).numel())
 
 
 def _graphs(numbers: _Hash, colour: Tensor, batch: Tensor) -> Tensor:

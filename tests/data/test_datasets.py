@@ -22,7 +22,8 @@ coauthorship-cora coauthorship-cora-few cocitation-citeseer cocitation-citeseer-
 cocitation-cora-few contact-primary-school cora cora-links cornell csl csphd diseasome enzymes
 enzymes-attributes exp gnutella08 grqc house-committees huangpu imdb-binary minesweeper mutag nci1 ntu2012
 ogbg-molbace ogbg-molesol ogbg-molfreesolv ogbl-ddi peptides-func ppi-homo-sapiens proteins ptc-mr
-sr25 squirrel-filtered squirrel-filtered-directed texas walmart-trips wiki-documents wikipedia-pos wisconsin
+sr16 sr25 sr26 sr28 sr29 sr35 sr36 sr40 squirrel-filtered squirrel-filtered-directed
+texas walmart-trips wiki-documents wikipedia-pos wisconsin
 zoo""".split()  # noqa: SIM905
 
 

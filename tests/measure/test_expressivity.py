@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gnnlib.measure import count_classes, path_classes, wl_classes
+from gnnlib.data import load
+from gnnlib.measure import count_classes, counterexamples, distinguished, path_classes, wl_classes
 from gnnlib.nn import MLP, GINConv, PathNN, global_add_pool
 
 Batch = tuple[Tensor, Tensor]
@@ -36,11 +37,24 @@ def joined(one: nx.Graph, other: nx.Graph, *bond: int) -> nx.Graph:
 
 
 RING = nx.cycle_graph
-HEXAGON = side_by_side([RING(6), joined(RING(3), RING(3))])
-#: Two rings of six with a common bond, and two rings of five with a bond between them.
-DECALIN = side_by_side([nx.compose(RING(10), nx.Graph([(0, 5)])), joined(RING(5), RING(5), 0, 5)])
-SKIPS = (2, 3, 4, 5, 6, 9, 11, 12, 13, 16)
-CSL = side_by_side(nx.circulant_graph(41, [1, r]) for r in SKIPS)
+HEXAGON, DECALIN, CSL = (family[:2] for family in counterexamples().values())
+
+
+def test_counterexamples() -> None:
+    """Two rings of six with a common bond, and two rings of five with a bond between them; and the others."""
+    drawn = {
+        "hexagon": [RING(6), joined(RING(3), RING(3))],
+        "decalin": [nx.compose(RING(10), nx.Graph([(0, 5)])), joined(RING(5), RING(5), 0, 5)],
+        "csl": [nx.circulant_graph(41, [1, r]) for r in (2, 3, 4, 5, 6, 9, 11, 12, 13, 16)],
+    }
+    given = counterexamples()
+    assert given.keys() == drawn.keys()
+    for name, graphs in drawn.items():
+        edge_index, batch = side_by_side(graphs)
+        assert given[name].num_graphs == len(graphs)
+        assert given[name].batch.equal(batch)
+        theirs, ours = (sorted(map(tuple, e.t().tolist())) for e in (edge_index, given[name].edge_index))
+        assert ours == theirs
 
 
 def number(classes: Tensor) -> int:
@@ -171,3 +185,31 @@ def test_count_classes() -> None:
     assert count_classes(rows) == 3
     assert count_classes(rows, tolerance=0.1) == 2
     assert count_classes(rows[:1]) == 1
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GNNLIB_CACHE", str(tmp_path))
+
+
+def test_table_of_what_is_told_apart(data_root: Path, empty_cache: None) -> None:
+    """What the page of the method says: SP+ needs three edges for decalin, AP its distances too."""
+    net = PathNN(1, 16, None, 3, norm=None, normalize=True, act="tanh").double().eval()
+    gin = GINConv(MLP([1, 16, 16])).double().eval()
+
+    def network(layer: nn.Module) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        return lambda x, edge_index, batch: global_add_pool(layer(x, edge_index), batch)
+
+    families = {**counterexamples(), "sr16": load("sr16", data_root).dataset}
+    rows = distinguished(families, (3, 4), {"GIN": network(gin), "PathNN": network(net)})
+    told = {(r.family, r.method, r.length): r.classes for r in rows}
+    assert len(told) == 4 * (1 + 3 * 2 + 2)
+    assert {r.family: r.num_graphs for r in rows} == {"hexagon": 2, "decalin": 2, "csl": 10, "sr16": 2}
+    for family in families:
+        assert told[family, "1-WL", None] == told[family, "GIN", None] == 1
+        assert told[family, "PathNN", None] == told[family, "SP+", 3]
+    assert [told["decalin", m, 3] for m in ("SP+", "AP", "AP + distance")] == [2, 1, 2]
+    assert [told["csl", m, 4] for m in ("AP", "AP + distance")] == [3, 9]
+    assert [told["sr16", "AP + distance", k] for k in (3, 4)] == [1, 2]
+    (alone,) = distinguished({"exp": load("exp", data_root).dataset[:20]}, ())
+    assert (alone.method, alone.classes) == ("1-WL", 10)  # ten pairs with features, none told apart
