@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse import CSR, as_csr
+from gnnlib.sparse.hypergraph import refuse_hypergraph
 
 __all__: list[str] = []
 
@@ -20,8 +21,10 @@ def as_graph(graph: Any, num_nodes: int | None = None) -> CSR:
     and a networkx graph, whose nodes are numbered in its own order and whose ``weight`` attributes are the
     weights. An undirected graph holds both directions of each edge; networkx's are given both.
 
-    Raises: ValueError for a graph that is not square, or weights that are negative or no numbers.
+    Raises: ValueError for a graph that is not square, or weights that are negative or no numbers; TypeError
+        for a hypergraph.
     """
+    refuse_hypergraph("embed", graph)
     networkx = sys.modules.get("networkx")
     if networkx is not None and isinstance(graph, networkx.Graph):
         csr = _from_networkx(graph)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.loader.cluster import Partition
 
 from gnnlib.loader.seeded import SeededIndex, SeededLoader
+from gnnlib.sparse.hypergraph import refuse_hypergraph
 from gnnlib.sparse.partition import metis
 
 __all__ = ["ClusterData", "ClusterLoader"]
@@ -49,6 +50,7 @@ class ClusterData(torch_geometric.loader.ClusterData):  # type: ignore[misc]
         *,
         seed: int = 0,
     ) -> None:
+        refuse_hypergraph("ClusterData", data)
         self.seed = seed
         options = recursive, save_dir, filename, log, keep_inter_cluster_edges, sparse_format
         # PyG would unpickle whatever the file holds after a warning; here the warning stops it.

@@ -13,6 +13,7 @@ from gnnlib.loader.seeded import SeededIndex, SeededLoader
 from gnnlib.names import choose
 from gnnlib.sparse import as_csr
 from gnnlib.sparse.enclosing import LABELLINGS, Labelling, enclosing_subgraphs, label_nodes
+from gnnlib.sparse.hypergraph import refuse_hypergraph
 
 __all__ = ["EnclosingSubgraphs"]
 
@@ -57,6 +58,7 @@ class EnclosingSubgraphs(SeededLoader):
     ) -> None:
         kwargs.pop("dataset", None)
         kwargs.pop("collate_fn", None)
+        refuse_hypergraph("EnclosingSubgraphs", data)
         self.data, self.pairs, self.y = data, pairs.cpu(), y
         self.hops, self.label = hops, cast(Labelling, choose("label", label, LABELLINGS))
         self.most = most

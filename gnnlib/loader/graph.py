@@ -11,6 +11,7 @@ from torch_geometric.data import Data, HeteroData
 
 from gnnlib.sparse import as_csr
 from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.hypergraph import refuse_hypergraph
 from gnnlib.sparse.ops.sample_neighbors.graph import Prepared, prepare
 
 EdgeType = tuple[str, str, str]
@@ -39,6 +40,7 @@ class SampledGraph:
         share_memory: bool = False,
     ) -> None:
         self.who = who
+        refuse_hypergraph(who, data)
         if isinstance(data, HeteroData):
             self.is_hetero = True
             self.sizes = {str(t): int(data[t].num_nodes) for t in data.node_types}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -298,6 +299,21 @@ def as_hypergraph(
     value = found.incidence_value if incidence_value is None else incidence_value
     weight = found.hyperedge_weight if hyperedge_weight is None else hyperedge_weight
     return found.with_values(value, weight, found.hyperedge_attr)
+
+
+def refuse_hypergraph(who: str, graph: Any) -> None:
+    """Refuse a hypergraph where a graph is read: its incidences would pass for edges.
+
+    Raises: TypeError for a :class:`Hypergraph`, PyG's ``HyperGraphData``, or data with ``num_hyperedges``.
+    """
+    pyg = sys.modules.get("torch_geometric.data.hypergraph_data")
+    known = pyg is not None and isinstance(graph, pyg.HyperGraphData)
+    if known or getattr(graph, "num_hyperedges", None) is not None:
+        given = "h" if isinstance(graph, Hypergraph) else "as_hypergraph(data, data.num_nodes)"
+        raise TypeError(
+            f"{who}: got a hypergraph ({type(graph).__name__}), whose incidences are no edges; pass a graph "
+            f"made of it, as clique_expansion({given}) or star_expansion({given}) of gnnlib.nn.hyper"
+        )
 
 
 def inverse(x: Tensor, power: float = 1.0) -> Tensor:
