@@ -19,19 +19,20 @@ def as_graph(graph: Any, num_nodes: int | None = None) -> CSR:
 
     Takes what :func:`gnnlib.as_csr` takes, a PyG ``Data`` (``edge_index``, ``num_nodes``, ``edge_weight``)
     and a networkx graph, whose nodes are numbered in its own order and whose ``weight`` attributes are the
-    weights. An undirected graph holds both directions of each edge; networkx's are given both.
+    weights. An undirected graph holds both directions of each edge; networkx's are given both. More nodes
+    than a ``Data`` or a networkx graph has itself follow its own, without edges.
 
-    Raises: ValueError for a graph that is not square, or weights that are negative or no numbers; TypeError
-        for a hypergraph.
+    Raises: ValueError for a graph that is not square, fewer nodes than it has, or weights that are not all
+        finite and 0 or more, one an edge; TypeError for a hypergraph.
     """
     refuse_hypergraph("embed", graph)
     networkx = sys.modules.get("networkx")
     if networkx is not None and isinstance(graph, networkx.Graph):
-        csr = _from_networkx(graph)
+        csr = _from_networkx(graph, num_nodes)
     elif not isinstance(graph, CSR) and isinstance(getattr(graph, "edge_index", None), Tensor):
-        csr = as_csr(graph.edge_index, int(graph.num_nodes))
+        csr = as_csr(graph.edge_index, _count(num_nodes, int(graph.num_nodes)))
         weight = getattr(graph, "edge_weight", None)
-        csr = csr if weight is None else csr.with_value(weight.view(-1))
+        csr = csr if weight is None else csr.with_value(_one_an_edge(weight, csr))
     else:
         csr = as_csr(graph, num_nodes)
     if csr.num_rows != csr.num_cols:
@@ -39,9 +40,26 @@ def as_graph(graph: Any, num_nodes: int | None = None) -> CSR:
             f"embed: the graph has {csr.num_rows} targets and {csr.num_cols} sources; pass a square one, for "
             "example with num_nodes"
         )
-    if csr.value is not None and csr.value.numel() and not float(csr.value.min()) >= 0:
-        raise ValueError("embed: an edge weight is negative or no number; pass weights of 0 or more")
+    if csr.value is not None and not bool(((csr.value >= 0) & (csr.value < torch.inf)).all()):
+        raise ValueError(
+            "embed: an edge weight is negative, infinite or no number; pass finite weights of 0 or more"
+        )
     return _without_ones(csr)
+
+
+def _count(wanted: int | None, own: int) -> int:
+    if wanted is not None and wanted < own:
+        raise ValueError(f"embed: num_nodes={wanted} but the graph has {own} nodes; leave num_nodes out")
+    return own if wanted is None else wanted
+
+
+def _one_an_edge(weight: Tensor, csr: CSR) -> Tensor:
+    if weight.numel() != csr.num_values:
+        raise ValueError(
+            f"embed: edge_weight has shape {list(weight.shape)} but there are {csr.num_values} edges; pass "
+            "one number an edge"
+        )
+    return weight.view(-1)
 
 
 def _without_ones(csr: CSR) -> CSR:
@@ -51,7 +69,7 @@ def _without_ones(csr: CSR) -> CSR:
     return CSR.trusted(csr.indptr, csr.indices, csr.num_cols, csr.perm, None, csr.num_values)
 
 
-def _from_networkx(graph: Any) -> CSR:
+def _from_networkx(graph: Any, num_nodes: int | None) -> CSR:
     number = {node: i for i, node in enumerate(graph.nodes)}
     edges = [(number[a], number[b], float(w)) for a, b, w in graph.edges(data="weight", default=1.0)]
     ends = torch.tensor([(a, b) for a, b, _ in edges], dtype=torch.int64).view(-1, 2).t()
@@ -59,7 +77,7 @@ def _from_networkx(graph: Any) -> CSR:
     if not graph.is_directed():
         loop = ends[0] == ends[1]
         ends, weight = torch.cat([ends, ends.flip(0)[:, ~loop]], 1), torch.cat([weight, weight[~loop]])
-    return as_csr(ends, len(number)).with_value(weight)
+    return as_csr(ends, _count(num_nodes, len(number))).with_value(weight)
 
 
 def out_weight(csr: CSR) -> tuple[CSR, Tensor]:

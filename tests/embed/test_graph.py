@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import networkx
 import pytest
 import torch
 from torch_geometric.data import Data
@@ -40,3 +41,22 @@ def test_the_expansions_that_the_message_names_are_embedded() -> None:
     assert FastRP(4).fit_transform(clique_expansion(h)).shape == (4, 4)
     assert FastRP(4).fit_transform(star_expansion(h)).shape == (6, 4)
     assert as_graph(clique_expansion(h)).num_edges == 8
+
+
+@pytest.mark.parametrize("wrong", [torch.inf, -torch.inf, torch.nan, -1.0])
+def test_weights_are_finite_and_not_negative(wrong: float) -> None:
+    weight = torch.tensor([1.0, wrong])
+    graph = Data(edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=weight, num_nodes=2)
+    with pytest.raises(ValueError, match="an edge weight is negative, infinite or no number"):
+        FastRP(4).fit(graph)
+    with pytest.raises(ValueError, match=r"edge_weight has shape \[1\] but there are 2 edges"):
+        as_graph(Data(edge_index=graph.edge_index, edge_weight=weight[:1], num_nodes=2))
+
+
+def test_the_number_of_nodes_counts_for_every_form() -> None:
+    index = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    for graph in (index, Data(edge_index=index, num_nodes=3), networkx.path_graph(3)):
+        method = FastRP(4).fit(graph, num_nodes=5)
+        assert method.isolated_.tolist() == [False] * 3 + [True] * 2
+        with pytest.raises(ValueError, match=r"num_nodes=2 but the graph has 3 nodes|the graph has 2 source"):
+            FastRP(4).fit(graph, num_nodes=2)
