@@ -52,7 +52,12 @@ def embed(
         check_path(out)
     from gnnlib.data import load
 
-    data = load(dataset, root).dataset[0]
+    graphs = load(dataset, root).dataset
+    if len(graphs) != 1:
+        raise ValueError(
+            f"embed: {dataset} has {len(graphs)} graphs; embed takes one: choose a dataset of one graph"
+        )
+    data = graphs[0]
     console = Console()
     with Progress(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ def test_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
         (("node2vec", "karate"), "nothing would be kept"),
         (("node2vec", "karate", "--evaluate", "--set", "dimm=3"), "did you mean 'dim'"),
         (("node2vec", "karate", "--out", "z.np"), "did you mean '.npy'"),
+        (("fastrp", "davis", "--evaluate"), "got a hypergraph (HyperGraphData)"),
     ],
 )
 def test_bad_calls_end_with_one_line(
@@ -56,6 +58,16 @@ def test_bad_calls_end_with_one_line(
 ) -> None:
     assert run(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_of_many_graphs_none_is_embedded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    graph = data.load("karate").dataset[0]
+    monkeypatch.setattr(data, "load", lambda name, root: SimpleNamespace(dataset=[graph] * 3))
+    assert run("fastrp", "trio", "--out", tmp_path / "z.npy") == 2
+    assert "trio has 3 graphs; embed takes one" in capsys.readouterr().err
+    assert not (tmp_path / "z.npy").exists()
 
 
 @pytest.mark.parametrize("name", data.names("embedding"))
