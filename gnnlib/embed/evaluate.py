@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gnnlib.embed.base import NodeEmbedding
-from gnnlib.embed.graph import as_graph, is_symmetric
+from gnnlib.embed.graph import as_graph, has_reverses, out_weight
 from gnnlib.names import choose
+from gnnlib.sparse import CSR, as_csr
 
 __all__ = [
     "classify_nodes",
@@ -204,18 +205,19 @@ def edge_features(embedding: ArrayLike, pairs: ArrayLike, operator: Operator) ->
 def split_links(graph: Any, share: float = 0.5, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Take edges out of an undirected graph so that no component falls apart, and draw as many non-edges.
 
-    A random spanning forest stays; the removed edges are drawn from the others (node2vec, Sec. 4.4).
+    A random spanning forest stays; the removed edges are drawn from the others (node2vec, Sec. 4.4). Weights
+    play no part in it, and a graph is undirected when every edge has its reverse, of whatever weight.
 
     Shapes: -> the remaining ``edge_index`` ``[2, E']`` in both directions, removed pairs ``[2, P]`` and
         non-edges of the whole graph ``[2, P]``.
-    Raises: ValueError for a directed graph, or one with fewer edges outside a spanning forest than are
-    asked for.
+    Raises: ValueError for a directed graph, a share that leaves or takes nothing, or a graph with fewer
+        edges outside a spanning forest, or fewer non-edges, than are asked for.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import minimum_spanning_tree
 
     csr = as_graph(graph)
-    if not is_symmetric(csr):
+    if not has_reverses(csr):
         raise ValueError("split_links: the graph is directed; pass both directions of each edge")
     n = csr.num_rows
     row, col = csr.rows.numpy(), csr.indices.long().numpy()
@@ -228,7 +230,16 @@ def split_links(graph: Any, share: float = 0.5, seed: int = 0) -> tuple[Tensor, 
         key, np.minimum(tree.row, tree.col).astype(np.int64) * n + np.maximum(tree.row, tree.col)
     )
     free = np.flatnonzero(~in_tree)
+    if not 0 < share < 1:
+        raise ValueError(f"split_links: share={share}; expected a share of the edges between 0 and 1")
     count = int(share * len(key))
+    if count < 1:
+        raise ValueError(f"split_links: share={share} of {len(key)} edges is none; ask for more")
+    if count > n * (n - 1) // 2 - len(key):
+        raise ValueError(
+            f"split_links: {count} pairs without an edge are wanted but the graph has "
+            f"{n * (n - 1) // 2 - len(key)}; ask for less"
+        )
     if count > len(free):
         raise ValueError(
             f"split_links: {count} edges are to go but only {len(free)} lie outside a spanning forest; "
@@ -258,8 +269,8 @@ def predict_links(
     """Area under the curve of link prediction from an embedding, for each operator and the plain dot product.
 
     The method embeds the graph without the removed edges (:func:`split_links`); logistic regression on a
-    random half
-    of the removed edges and non-edges is tested on the other half.
+    random half of the removed edges and non-edges is tested on the other half. The edges that remain keep
+    their weights: each direction its own, and parallel edges, which are one, their sum.
 
     Args:
         method: an estimator; it is fitted.
@@ -273,8 +284,9 @@ def predict_links(
     """
     from sklearn.metrics import roc_auc_score
 
-    kept, removed, absent = split_links(graph, share, seed)
-    embedding = method.fit_transform(kept, num_nodes=as_graph(graph).num_rows)
+    csr = as_graph(graph)
+    kept, removed, absent = split_links(csr, share, seed)
+    embedding = method.fit_transform(_weighted(kept, csr))
     pairs = torch.cat([removed, absent], dim=1).numpy()
     y = np.repeat([1, 0], removed.shape[1])
     order = np.random.RandomState(seed).permutation(len(y))
@@ -287,3 +299,13 @@ def predict_links(
     dot = (embedding[pairs[0]] * embedding[pairs[1]]).sum(1)
     found["dot"] = float(roc_auc_score(y[test], dot[test]))
     return found
+
+
+def _weighted(edge_index: Tensor, whole: CSR) -> CSR:
+    """The graph of these edges with the weights that they have in the whole one, sums of parallel ones."""
+    out, weight = out_weight(whole)
+    n = whole.num_rows
+    key, group = torch.unique(out.rows * n + out.indices.long(), return_inverse=True)
+    total = torch.zeros(key.numel()).index_add_(0, group, out.to_slots(weight))
+    found = total[torch.searchsorted(key, edge_index[0] * n + edge_index[1])]
+    return as_csr(edge_index, n).with_value(found)

@@ -97,6 +97,13 @@ def out_degree(csr: CSR) -> Tensor:
     return total.index_add_(0, out.rows, out.to_slots(weight).double())
 
 
+def has_reverses(csr: CSR) -> bool:
+    """Whether every edge has its reverse, whatever the weights and however often."""
+    n = csr.num_rows
+    here, there = csr.rows, csr.indices.long()
+    return torch.equal(torch.unique(here * n + there), torch.unique(there * n + here))
+
+
 def is_symmetric(csr: CSR) -> bool:
     """Whether every edge has its reverse with the same weight."""
     out, weight = out_weight(csr)

@@ -9,9 +9,19 @@ import scipy.sparse
 import torch
 from scipy.sparse.csgraph import connected_components
 from sklearn.linear_model import LogisticRegression
+from torch_geometric.data import Data
 
-from gnnlib.embed import FastRP, classify_nodes, edge_features, known_k, predict_links, split_links
+from gnnlib.embed import (
+    FastRP,
+    NodeEmbedding,
+    classify_nodes,
+    edge_features,
+    known_k,
+    predict_links,
+    split_links,
+)
 from gnnlib.embed.evaluate import OPERATORS, f1, one_vs_rest
+from gnnlib.sparse import CSR
 
 
 def test_known_k() -> None:
@@ -78,3 +88,46 @@ def test_links_are_predicted() -> None:
     found = predict_links(FastRP(64), graph)
     assert set(found) == {*OPERATORS, "dot"}
     assert found["dot"] > 0.8
+
+
+class Kept(NodeEmbedding):
+    """Keeps the graph that it is to embed."""
+
+    def _embed(self, graph: CSR) -> torch.Tensor:
+        self.graph = graph
+        return torch.rand(graph.num_rows, 2)
+
+
+def test_links_are_predicted_from_weighted_edges() -> None:
+    whole = networkx.barabasi_albert_graph(30, 4, seed=0)
+    index = torch.tensor(list(whole.edges)).t()
+    index = torch.cat([index, index.flip(0)], 1)
+    weight = torch.arange(
+        1.0, index.shape[1] + 1
+    )  # differs by direction: the graph is undirected all the same
+    method = Kept()
+    predict_links(method, Data(edge_index=index, edge_weight=weight, num_nodes=30))
+    seen, (source, target) = method.graph, method.graph.edge_index
+    given = {(int(a), int(b)): float(w) for (a, b), w in zip(index.t(), weight, strict=True)}
+    assert seen.num_edges < len(given)
+    assert seen.value is not None
+    for a, b, w in zip(source.tolist(), target.tolist(), seen.value.tolist(), strict=True):
+        assert given[a, b] == w
+    twice = torch.cat([index, index], 1)  # parallel edges are one, of the sum of their weights
+    predict_links(method, Data(edge_index=twice, edge_weight=torch.cat([weight, weight]), num_nodes=30))
+    assert torch.equal(method.graph.to_dense(method.graph.value), 2 * seen.to_dense(seen.value))
+    predict_links(method, Data(edge_index=index, num_nodes=30))
+    assert method.graph.value is None
+
+
+def test_what_cannot_be_split_is_told() -> None:
+    graph = networkx.karate_club_graph()
+    for share, message in (
+        (0.0, "share=0.0; expected"),
+        (float("nan"), "share=nan"),
+        (0.001, "78 edges is none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            split_links(graph, share)
+    with pytest.raises(ValueError, match="22 pairs without an edge are wanted but the graph has 0"):
+        split_links(networkx.complete_graph(10), 0.5)
