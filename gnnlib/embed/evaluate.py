@@ -63,6 +63,22 @@ def one_vs_rest(x: ArrayLike, y: ArrayLike, C: float = 1.0) -> tuple[Floats, Flo
     return both[:d], both[d]
 
 
+def _rows(who: str, embedding: ArrayLike) -> NDArray[Any]:
+    rows = np.asarray(embedding)
+    if rows.ndim != 2:
+        raise ValueError(f"{who}: the embedding has shape {list(rows.shape)}; expected [N, D]")
+    if wrong := int((~np.isfinite(rows)).any(1).sum()):
+        raise ValueError(
+            f"{who}: {wrong} of {len(rows)} rows of the embedding hold NaN or infinity; check its fit"
+        )
+    return rows
+
+
+def check_penalty(who: str, C: float) -> None:
+    if not 0 < C < np.inf:
+        raise ValueError(f"{who}: C={C}; expected a finite number above 0")
+
+
 def known_k(score: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
     """For each node as many labels as it truly has, those with the highest scores; none for none.
 
@@ -111,9 +127,14 @@ def classify_nodes(
 
     Returns: share -> ``micro_f1`` and ``macro_f1``, means over the shuffles, and their deviations
     ``..._std``.
-    Raises: ValueError when the rows of embedding and y differ in number or a share is out of range.
+    Raises: ValueError when the rows of embedding and y differ in number, an entry of the embedding is not
+        finite, C is not above 0, there are no shuffles, a share is out of range, or a training part is empty
+        or without labels.
     """
-    rows = np.asarray(embedding)
+    rows = _rows("classify_nodes", embedding)
+    check_penalty("classify_nodes", C)
+    if shuffles < 1:
+        raise ValueError(f"classify_nodes: shuffles={shuffles}; expected 1 or more")
     labels = np.asarray(y)
     if labels.ndim == 1:
         labels = labels[:, None] == np.unique(labels)[None]
@@ -126,11 +147,21 @@ def classify_nodes(
     for fraction in fractions:
         if not 0 < fraction < 1:
             raise ValueError(f"classify_nodes: fraction={fraction}; expected a share between 0 and 1")
+        if int(fraction * len(rows)) < 1:
+            raise ValueError(
+                f"classify_nodes: fraction={fraction} of {len(rows)} nodes leaves none to train on; pass "
+                "larger fractions"
+            )
         scores = []
         for shuffle in range(shuffles):
-            order = np.random.RandomState(seed + shuffle).permutation(len(rows))
+            order = np.random.RandomState((seed + shuffle) % 2**32).permutation(len(rows))
             train, test = np.split(order, [int(fraction * len(rows))])
             known = labels[train].any(0)
+            if not known.any():
+                raise ValueError(
+                    f"classify_nodes: fraction={fraction} with seed {seed + shuffle} trains on {len(train)} "
+                    "nodes without a label; pass larger fractions, or labelled nodes alone"
+                )
             weight, bias = one_vs_rest(rows[train], labels[train][:, known], C)
             score = np.full(labels[test].shape, -np.inf)
             score[:, known] = rows[test] @ weight + bias
@@ -157,11 +188,13 @@ def classify_split(
         Cs: inverse strengths of the penalty to choose from; of equally good ones the smallest.
 
     Returns: ``accuracy`` on the test part, ``val`` on the validation part, and ``C``.
-    Raises: ValueError when a part is empty.
+    Raises: ValueError when a part is empty, an entry of the embedding is not finite, or a C is not above 0.
     """
     from sklearn.linear_model import LogisticRegression
 
-    rows, classes = np.asarray(embedding, dtype=np.float64), np.asarray(y)
+    rows, classes = _rows("classify_split", embedding).astype(np.float64), np.asarray(y)
+    for C in Cs:
+        check_penalty("classify_split", C)
     train, val, test = (np.asarray(part) for part in (split.train, split.val, split.test))
     for name, part in (("training", train), ("validation", val), ("test", test)):
         if not len(part):
@@ -222,7 +255,7 @@ def split_links(graph: Any, share: float = 0.5, seed: int = 0) -> tuple[Tensor, 
     n = csr.num_rows
     row, col = csr.rows.numpy(), csr.indices.long().numpy()
     key = np.unique(row[row < col] * n + col[row < col])
-    random = np.random.RandomState(seed)
+    random = np.random.RandomState(seed % 2**32)
     pairs = np.stack([key // n, key % n])
     cost = random.permutation(len(key)) + 1.0
     tree = minimum_spanning_tree(coo_matrix((cost, pairs), shape=(n, n))).tocoo()
@@ -280,17 +313,24 @@ def predict_links(
         seed: of the split.
 
     Returns: ``average``, ``hadamard``, ``l1``, ``l2`` and ``dot``, each an area in [0, 1].
-    Raises: what :func:`split_links` raises.
+    Raises: what :func:`split_links` raises; ValueError for a C that is not above 0, an embedding that is not
+        finite, or so few removed edges that a half has no edges or no others.
     """
     from sklearn.metrics import roc_auc_score
 
+    check_penalty("predict_links", C)
     csr = as_graph(graph)
     kept, removed, absent = split_links(csr, share, seed)
-    embedding = method.fit_transform(_weighted(kept, csr))
+    embedding = _rows("predict_links", method.fit_transform(_weighted(kept, csr)))
     pairs = torch.cat([removed, absent], dim=1).numpy()
     y = np.repeat([1, 0], removed.shape[1])
-    order = np.random.RandomState(seed).permutation(len(y))
+    order = np.random.RandomState(seed % 2**32).permutation(len(y))
     train, test = np.array_split(order, 2)
+    if min(len(np.unique(y[half])) for half in (train, test)) < 2:
+        raise ValueError(
+            f"predict_links: {removed.shape[1]} removed edges leave a half without both kinds of pairs; take "
+            "a larger share or another seed"
+        )
     found: dict[str, float] = {}
     for operator in OPERATORS:
         x = edge_features(embedding, pairs, operator)

@@ -50,6 +50,7 @@ def test_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
         (("node2vec", "karate"), "nothing would be kept"),
         (("node2vec", "karate", "--evaluate", "--set", "dimm=3"), "did you mean 'dim'"),
         (("node2vec", "karate", "--out", "z.np"), "did you mean '.npy'"),
+        (("fastrp", "karate", "--evaluate", "--C", "nan"), "C=nan; expected a finite number above 0"),
         (("fastrp", "davis", "--evaluate"), "got a hypergraph (HyperGraphData)"),
     ],
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import networkx
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from gnnlib.embed import (
     FastRP,
     NodeEmbedding,
     classify_nodes,
+    classify_split,
     edge_features,
     known_k,
     predict_links,
@@ -54,6 +58,38 @@ def test_nodes_that_their_rows_give_away_are_classified() -> None:
     rare = y.copy()
     rare[7] = 3  # a class with one node: absent from the training part of some shuffles
     assert 0.9 < classify_nodes(rows, rare, fractions=(0.2,), shuffles=4)[0.2]["micro_f1"] < 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"C": 0.0}, "C=0.0; expected a finite number above 0"),
+        ({"C": float("nan")}, "C=nan; expected"),
+        ({"C": float("inf")}, "C=inf; expected"),
+        ({"shuffles": 0}, "shuffles=0; expected 1 or more"),
+        ({"fractions": (0.05,)}, "fraction=0.05 of 12 nodes leaves none to train on"),
+        ({"embedding": np.full((12, 2), np.nan)}, "12 of 12 rows of the embedding hold NaN or infinity"),
+        ({"embedding": np.ones(12)}, r"the embedding has shape \[12\]; expected \[N, D\]"),
+        ({"y": np.zeros((12, 3))}, "without a label"),
+    ],
+)
+def test_what_cannot_be_classified_is_told(change: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {
+        "embedding": np.random.default_rng(0).normal(size=(12, 2)),
+        "y": np.arange(12) % 2,
+    }
+    with pytest.raises(ValueError, match=f"classify_nodes: .*{message}"):
+        classify_nodes(**given | change)
+    assert classify_nodes(**given, seed=2**40)[0.5]["micro_f1"] >= 0
+
+
+@pytest.mark.parametrize("C", [0.0, -1.0, float("nan")])
+def test_the_penalty_of_links_and_splits_is_a_number_above_0(C: float) -> None:
+    with pytest.raises(ValueError, match=r"predict_links: C=.* expected a finite number above 0"):
+        predict_links(FastRP(4), networkx.karate_club_graph(), C=C)
+    part = SimpleNamespace(train=[0, 1], val=[2], test=[3])
+    with pytest.raises(ValueError, match=r"classify_split: C=.* expected a finite number above 0"):
+        classify_split(np.eye(4), [0, 1, 0, 1], part, Cs=(1.0, C))
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
