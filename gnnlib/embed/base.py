@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from torch import Tensor
 
 from gnnlib.embed.graph import as_graph
@@ -27,8 +28,7 @@ class NodeEmbedding(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
     graph.
     After it, ``embedding_`` holds a row for each node in the graph's order, ``isolated_`` says which nodes
     have no edge. ``progress``, an attribute and no parameter, is called with what is done, steps done and
-    their
-    number.
+    their number.
     """
 
     embedding_: NDArray[np.float32]
@@ -57,21 +57,35 @@ class NodeEmbedding(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
     def transform(self, nodes: ArrayLike | None = None) -> NDArray[np.float32]:
         """The rows of some nodes of the fitted graph, of all when none are named.
 
-        Raises: AttributeError before ``fit``; ValueError for a node that the graph did not have.
+        Shapes: nodes ``[K]``, numbers or a mask ``[N]`` -> ``[K, dim]``.
+        Raises: scikit-learn's NotFittedError before ``fit``; ValueError for a node that the graph did not
+            have, or numbers of another shape, such as an edge_index; TypeError for no whole numbers.
         """
+        who = type(self).__name__
         if not hasattr(self, "embedding_"):
-            raise AttributeError(f"{type(self).__name__}: not fitted yet; call fit(graph) first")
+            raise NotFittedError(f"{who}: not fitted yet; call fit(graph) first")
         if nodes is None:
             return self.embedding_
         index = np.asarray(nodes)
-        if index.size and (index.min() < 0 or index.max() >= len(self.embedding_)):
+        if index.dtype == bool and index.shape == (len(self.embedding_),):
+            index = np.flatnonzero(index)
+        if index.ndim > 1:
             raise ValueError(
-                f"{type(self).__name__}: nodes run from {index.min()} to {index.max()} but the fitted "
-                f"graph has "
-                f"{len(self.embedding_)}; fit the graph that has the new nodes"
+                f"{who}: transform takes node numbers [K] of the fitted graph, got shape "
+                f"{list(index.shape)}; another graph needs a fit of its own: call fit_transform(graph)"
             )
+        check_nodes(f"{who}: nodes", index, len(self.embedding_))
+        index = index.astype(np.int64)
         found: NDArray[np.float32] = self.embedding_[index]
         return found
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
+        """Names of the columns, as scikit-learn's transformers have them: the class in lower case, a number.
+
+        Raises: NotFittedError before ``fit``.
+        """
+        name, columns = type(self).__name__.lower(), self.transform().shape[1]
+        return np.array([f"{name}{k}" for k in range(columns)], dtype=object)
 
     def _embed(self, graph: CSR) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}: _embed is for a subclass to write")
@@ -86,3 +100,19 @@ class NodeEmbedding(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
             value = getattr(self, name)
             if not value >= low:
                 raise ValueError(f"{type(self).__name__}: {name}={value}; expected {low:g} or more")
+
+
+def check_nodes(what: str, index: NDArray[Any], num_nodes: int) -> None:
+    """Refuse what numbers no node; ``what`` begins the message.
+
+    Raises: TypeError for no whole numbers; ValueError for one that is negative or too large.
+    """
+    if index.size == 0:
+        return
+    if not np.issubdtype(index.dtype, np.integer):
+        raise TypeError(f"{what} are {index.dtype}; pass node numbers as integers")
+    if index.min() < 0 or index.max() >= num_nodes:
+        raise ValueError(
+            f"{what} run from {index.min()} to {index.max()} but the fitted graph has {num_nodes}; fit the "
+            "graph that has the new nodes"
+        )

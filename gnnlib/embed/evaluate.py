@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from gnnlib.embed.base import NodeEmbedding
+from gnnlib.embed.base import NodeEmbedding, check_nodes
 from gnnlib.embed.graph import as_graph, has_reverses, out_weight
 from gnnlib.names import choose
 from gnnlib.sparse import CSR, as_csr
@@ -220,10 +220,16 @@ def edge_features(embedding: ArrayLike, pairs: ArrayLike, operator: Operator) ->
         square).
 
     Shapes: embedding ``[N, D]``, pairs ``[2, P]`` -> float32 ``[P, D]``.
-    Raises: ValueError for an unknown operator.
+    Raises: ValueError for an unknown operator, pairs of another shape, or nodes that have no row; TypeError
+        for pairs that are no whole numbers.
     """
     choose("edge_features: operator", operator, OPERATORS)
-    rows, (u, v) = np.asarray(embedding, dtype=np.float32), np.asarray(pairs)
+    rows, ends = np.asarray(embedding, dtype=np.float32), np.asarray(pairs)
+    if ends.ndim != 2 or ends.shape[0] != 2:
+        turn = "; transpose them" if ends.ndim == 2 and ends.shape[1] == 2 else ""
+        raise ValueError(f"edge_features: pairs have shape {list(ends.shape)}; expected [2, P]{turn}")
+    check_nodes("edge_features: pairs", ends, len(rows))
+    u, v = ends
     a, b = rows[u], rows[v]
     made = {
         "average": lambda: (a + b) / 2,

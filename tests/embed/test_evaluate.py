@@ -98,6 +98,13 @@ def test_operators_do_not_see_the_order_of_a_pair(operator: str) -> None:
     made = edge_features(z, pairs, operator)
     assert np.array_equal(made, edge_features(z, pairs[::-1], operator))
     assert made.shape == (3, 4)
+    with pytest.raises(ValueError, match=r"pairs have shape \[3, 2\]; expected \[2, P\]; transpose them"):
+        edge_features(z, pairs.T, operator)
+    for wrong in (-1, 9):
+        with pytest.raises(ValueError, match="edge_features: pairs run from"):
+            edge_features(z, [[0, wrong], [1, 2]], operator)
+    with pytest.raises(TypeError, match="pairs are float64; pass node numbers as integers"):
+        edge_features(z, [[0.0], [1.0]], operator)
 
 
 def test_links_are_removed_without_breaking_the_graph() -> None:

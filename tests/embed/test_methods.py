@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from torch_geometric.data import Data
 
 from gnnlib import as_csr
@@ -80,8 +81,18 @@ def test_habits_of_scikit_learn(name: str) -> None:
     assert np.array_equal(other.transform([3, 1]), embedding[[3, 1]])
     with pytest.raises(ValueError, match="nodes run from 0 to 34 but the fitted graph has 34"):
         other.transform([0, 34])
-    with pytest.raises(AttributeError, match="not fitted yet"):
-        clone(method).transform()
+    for call in (clone(method).transform, clone(method).get_feature_names_out):
+        with pytest.raises(NotFittedError, match="not fitted yet"):
+            call()
+    mask = np.arange(34) == 5
+    assert np.array_equal(other.transform(mask), embedding[5:6])
+    with pytest.raises(ValueError, match=r"got shape \[2, 156\]; another graph needs a fit of its own"):
+        other.transform(edges(KARATE, 34))
+    with pytest.raises(TypeError, match="nodes are float64; pass node numbers as integers"):
+        other.transform([0.5])
+    names = other.get_feature_names_out()
+    assert len(names) == embedding.shape[1]
+    assert names[1] == f"{type(method).__name__.lower()}1"
     assert np.array_equal(clone(method).fit_transform(KARATE), embedding)
     if name not in ("netmf", "grarep", "hope", "prone"):  # those draw a sketch alone
         assert not np.allclose(clone(method).set_params(seed=1).fit_transform(KARATE), embedding)
