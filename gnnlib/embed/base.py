@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -37,10 +39,13 @@ class NodeEmbedding(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
     progress: Progress | None = None
 
     def fit(self, graph: Any, y: object = None, *, num_nodes: int | None = None) -> Self:
-        """Embed the nodes of a graph; ``y`` is ignored."""
-        csr = as_graph(graph, num_nodes)
-        device = getattr(self, "device", "cpu")
-        csr = csr.to(device)
+        """Embed the nodes of a graph; ``y`` is ignored.
+
+        Raises: ValueError for a graph that the method cannot take, a parameter out of range, or a device that
+            is not here; TypeError for a parameter of another kind.
+        """
+        device = self._checked_device()
+        csr = as_graph(graph, num_nodes).to(device)
         with torch.no_grad():
             found = self._embed(csr)
         self.embedding_ = found.float().cpu().contiguous().numpy()
@@ -94,12 +99,57 @@ class NodeEmbedding(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
         if self.progress is not None:
             self.progress(what, done, total)
 
+    def _checked_device(self) -> torch.device:
+        """Where to compute, if that is here."""
+        name = getattr(self, "device", "cpu")
+        try:
+            device = torch.device(name)
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"{type(self).__name__}: device={name!r} is none; choose cpu or cuda") from error
+        try:
+            torch.empty(0, device=device)
+        except (AssertionError, RuntimeError) as error:
+            why = str(error).partition("\n")[0]
+            raise ValueError(
+                f"{type(self).__name__}: device={name!r} is not here ({why}); choose cpu"
+            ) from error
+        return device
+
+    def _real(self, name: str) -> Any:
+        """A parameter that is a number."""
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            kind = type(value).__name__
+            raise TypeError(f"{type(self).__name__}: {name}={value!r} is a {kind}; expected a number")
+        return value
+
+    def _whole(self, **bounds: int) -> None:
+        """Refuse parameters that are no whole numbers from a bound on, and a seed that is none."""
+        for name in [*bounds, *(["seed"] if hasattr(self, "seed") else [])]:
+            value = self._real(name)
+            if not isinstance(value, numbers.Integral):
+                raise ValueError(f"{type(self).__name__}: {name}={value}; expected a whole number")
+            if name in bounds and not value >= bounds[name]:
+                raise ValueError(f"{type(self).__name__}: {name}={value}; expected {bounds[name]} or more")
+
     def _at_least(self, **bounds: float) -> None:
         """Refuse parameters below a bound."""
         for name, low in bounds.items():
             value = getattr(self, name)
             if not value >= low:
                 raise ValueError(f"{type(self).__name__}: {name}={value}; expected {low:g} or more")
+
+    def _finite(self, *names: str) -> None:
+        """Refuse parameters that are NaN or infinite."""
+        for name in names:
+            if not math.isfinite(value := self._real(name)):
+                raise ValueError(f"{type(self).__name__}: {name}={value}; expected a finite number")
+
+    def _above_0(self, *names: str) -> None:
+        """Refuse parameters that are not positive and finite."""
+        for name in names:
+            if not 0 < (value := self._real(name)) < math.inf:
+                raise ValueError(f"{type(self).__name__}: {name}={value}; expected a finite number above 0")
 
 
 def check_nodes(what: str, index: NDArray[Any], num_nodes: int) -> None:

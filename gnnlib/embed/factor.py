@@ -57,13 +57,13 @@ class NetMF(NodeEmbedding):
     Args:
         dim: columns of the embedding.
         window: T.
-        negative: b.
+        negative: b, above 0.
         device: where to compute.
         seed: of the sketch for the decomposition.
 
     Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``; rows of 0 for nodes without edges.
     Cost: T products of the adjacency with a dense ``[N, N]``, and its decomposition; at most 30,000 nodes.
-    Raises: ValueError for a larger graph.
+    Raises: ValueError for a larger graph, or a parameter out of range.
     """
 
     def __init__(
@@ -76,7 +76,8 @@ class NetMF(NodeEmbedding):
         self.seed = seed
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1, window=1)
+        self._whole(dim=1, window=1)
+        self._above_0("negative")
         return _factor(self.matrix(graph), self.dim, self.seed)
 
     def matrix(self, graph: CSR) -> Tensor:
@@ -121,7 +122,7 @@ class GraRep(NodeEmbedding):
         self.seed = seed
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1, steps=1)
+        self._whole(dim=1, steps=1)
         _refuse_large("GraRep", graph.num_rows)
         if self.dim % self.steps:
             raise ValueError(
@@ -152,7 +153,7 @@ class HOPE(NodeEmbedding):
 
     Args:
         dim: columns of the embedding, half for each side: even.
-        beta: decay, below 1 over the spectral radius of A; half of that bound when None.
+        beta: decay, above 0 and below 1 over the spectral radius of A; half of that bound when None.
         tolerance: the series stops when a term has fallen to this share of the sum.
         device: where to compute.
         seed: of the sketch for the decomposition.
@@ -178,7 +179,8 @@ class HOPE(NodeEmbedding):
         self.seed = seed
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=2)
+        self._whole(dim=2)
+        self._above_0("tolerance", *(() if self.beta is None else ("beta",)))
         if self.dim % 2:
             raise ValueError(
                 f"HOPE: dim={self.dim} is odd; half of the columns are for sources, half for targets"
@@ -260,7 +262,8 @@ class ProNE(NodeEmbedding):
         self.seed = seed
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1, order=1)
+        self._whole(dim=1, order=1)
+        self._finite("mu", "theta")
         out, weight = out_weight(graph)
         p = (out.to_slots(weight) * _inverse(out_degree(graph)).float()[out.rows]).double()
         arrived = torch.zeros(graph.num_rows, dtype=torch.float64, device=graph.device)

@@ -114,6 +114,12 @@ def fisher_step(
     return torch.where(mass[:, :, None] > 0, moved, 0).view(n, -1)
 
 
+def check_features(who: str, x: Tensor) -> None:
+    """Refuse features that are not finite."""
+    if wrong := int((~torch.isfinite(x)).any(1).sum()):
+        raise ValueError(f"{who}: {wrong} of {len(x)} rows of features hold NaN or infinity; fill them in")
+
+
 class FisherInformationEmbedding(NodeEmbedding):
     r"""Fisher information embedding without labels: a node is how its neighbourhood moves a shared mixture.
 
@@ -180,14 +186,16 @@ class FisherInformationEmbedding(NodeEmbedding):
         return self.fit(graph, y, **options).embedding_
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(n_layers=1, hidden=1, n_mixtures=1)
+        self._whole(n_layers=1, hidden=1, n_mixtures=1)
+        self._above_0("sigma")
         choose("FisherInformationEmbedding: neighbor_norm", self.neighbor_norm, ("softmax", "sum"))
-        x = normalize(self._features, dim=1)
-        if x.shape[0] != graph.num_rows:
+        if self._features.dim() != 2 or self._features.shape[0] != graph.num_rows:
             raise ValueError(
-                f"FisherInformationEmbedding: {x.shape[0]} rows of features for {graph.num_rows} nodes; "
-                f"pass one each"
+                f"FisherInformationEmbedding: {self._features.shape[0]} rows of features for "
+                f"{graph.num_rows} nodes, of shape {list(self._features.shape)}; pass one row each"
             )
+        check_features("FisherInformationEmbedding", self._features)
+        x = normalize(self._features, dim=1)
         adj = as_graph(graph).add_self_loops()
         draw = torch.Generator().manual_seed(self.seed & (2**63 - 1))
         found = []

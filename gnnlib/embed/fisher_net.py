@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from gnnlib.embed.base import NodeEmbedding
-from gnnlib.embed.fisher import fisher_step, nystroem, spherical_kmeans
+from gnnlib.embed.fisher import check_features, fisher_step, nystroem, spherical_kmeans
 from gnnlib.embed.graph import as_graph
 from gnnlib.names import choose
 from gnnlib.sparse import CSR
+from gnnlib.sparse.random import as_seed
 
 __all__ = ["FIEConv", "FIENet", "SupervisedFIE"]
 
@@ -226,7 +227,9 @@ class SupervisedFIE(NodeEmbedding):
         for name, given in (("features", features), ("y", y)):
             if given is None:
                 raise ValueError(f"SupervisedFIE: no {name} came; pass {name}=..., or a Data that has them")
-        self._at_least(n_layers=1, hidden=1, n_mixtures=1, epochs=1)
+        self._whole(n_layers=1, hidden=1, n_mixtures=1, epochs=1)
+        self._above_0("sigma", "lr")
+        self._finite("weight_decay")
         adj, x = as_graph(graph, num_nodes), torch.as_tensor(features).float()
         self.classes_, codes = np.unique(np.asarray(y), return_inverse=True)
         if not len(x) == len(codes) == adj.num_rows:
@@ -234,11 +237,12 @@ class SupervisedFIE(NodeEmbedding):
                 f"SupervisedFIE: {len(x)} rows of features and {len(codes)} classes for {adj.num_rows} "
                 "nodes; pass one each"
             )
+        check_features("SupervisedFIE", x)
         target = torch.from_numpy(codes)
         seen = torch.arange(len(x)) if train is None else torch.as_tensor(np.asarray(train))
         judged = seen if val is None else torch.as_tensor(np.asarray(val))
         with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+            torch.manual_seed(as_seed(self.seed))
             self.model_ = FIENet(
                 x.shape[1], len(self.classes_), n_layers=self.n_layers, hidden=self.hidden,
                 n_mixtures=self.n_mixtures, sigma=self.sigma, neighbor_norm=self.neighbor_norm,

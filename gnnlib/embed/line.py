@@ -35,8 +35,8 @@ class LINE(NodeEmbedding):
         side by
             side in 2 dim columns.
         negative: K, negatives of each edge.
-        samples: edges drawn for each order; 100 times the number of edges when None.
-        lr: first learning rate.
+        samples: edges drawn for each order, 1 or more; 100 times the number of edges when None.
+        lr: first learning rate, above 0.
         device: as in :class:`Node2Vec`.
         seed: of everything.
 
@@ -65,7 +65,8 @@ class LINE(NodeEmbedding):
         self.seed = seed
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1, negative=1)
+        self._whole(dim=1, negative=1, **({} if self.samples is None else {"samples": 1}))
+        self._above_0("lr")
         choose("LINE: order", str(self.order), ("1", "2", "both"))
         if str(self.order) != "2" and not is_symmetric(graph):
             raise ValueError(

@@ -26,8 +26,8 @@ class PoincareEmbedding(NodeEmbedding):
 
     A step is the Euclidean gradient times (1 - |u|^2)^2 / 4, and a point that leaves the ball is brought back
     to norm 1 - 1e-5. Nickel and Kiela, Poincaré Embeddings for Learning Hierarchical Representations, NeurIPS
-    2017, Sec. 3. Negatives are drawn uniformly; a drawn node that is u or a neighbour of it is left out. The
-    pairs of a batch see the same points.
+    2017, Sec. 3. Weights do not count. Negatives are drawn uniformly; a drawn node that is u or a neighbour
+    of it is left out. The pairs of a batch see the same points.
 
     Args:
         dim: columns of the embedding.
@@ -71,9 +71,8 @@ class PoincareEmbedding(NodeEmbedding):
         return poincare_distance(self._points)
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1, negative=1, epochs=1, burn_in=0, batch=1)
-        if not 0 < self.lr < float("inf"):
-            raise ValueError(f"PoincareEmbedding: lr={self.lr}; expected a number above 0")
+        self._whole(dim=1, negative=1, epochs=1, burn_in=0, batch=1)
+        self._above_0("lr")
         draw = torch.Generator().manual_seed(self.seed & (2**63 - 1))
         n = graph.num_rows
         out = graph.transposed

@@ -67,7 +67,10 @@ class FastRP(NodeEmbedding):
         self.seed = seed
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1, sparsity=1)
+        self._whole(dim=1)
+        self._finite("beta", "sparsity", "self_weight")
+        if self.sparsity < 1:
+            raise ValueError(f"FastRP: sparsity={self.sparsity}; expected 1 or more")
         if len(self.weights) == 0:
             raise ValueError(
                 "FastRP: weights is empty; give one weight for each power, as in (0, 0, 1, 6.67)"
@@ -148,7 +151,7 @@ class RandNE(NodeEmbedding):
         self.seed = seed
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1)
+        self._whole(dim=1)
         if len(self.weights) == 0:
             raise ValueError("RandNE: weights is empty; give one weight for each power from 0 on")
         if self.dim > graph.num_rows:

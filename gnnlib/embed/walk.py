@@ -43,8 +43,12 @@ class _OverWalks(NodeEmbedding):
         return 1.0, 1.0, "out"
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1, num_walks=1, walk_length=2, window=1, negative=1, epochs=1)
+        self._check()
         return self._train(_Corpus(self, graph), 0)
+
+    def _check(self) -> None:
+        self._whole(dim=1, num_walks=1, walk_length=2, window=1, negative=1, epochs=1)
+        self._above_0("lr")
 
     def _train(self, corpus: _Corpus, offset: int) -> Tensor:
         total = self.epochs * corpus.size
@@ -84,7 +88,7 @@ class Node2Vec(_OverWalks):
         window: largest half width of a window, in steps.
         negative: negatives of each centre.
         epochs: passes over the walks.
-        lr: first learning rate.
+        lr: first learning rate, above 0.
         adjacency: for directed graphs, see :func:`gnnlib.sparse.random_walk`.
         device: where walks and tables live. On a CPU the result has the same bits for a seed on any number of
             threads; on a GPU plain torch runs, whose sums there come in no fixed order.
@@ -93,7 +97,7 @@ class Node2Vec(_OverWalks):
     Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``. A node without edges keeps its small
         random start.
     Cost: N num_walks walk_length (window + 1) (negative + 1) dim multiplications and additions, three times.
-    Raises: ValueError for a parameter out of range or a negative weight.
+    Raises: ValueError for a parameter out of range or a weight that is negative or not finite.
     """
 
     p: float = 1.0
@@ -102,6 +106,10 @@ class Node2Vec(_OverWalks):
     num_walks: int = 10
     walk_length: int = 80
     adjacency: Adjacency = "out"
+
+    def _check(self) -> None:
+        super()._check()
+        self._above_0("p", "q")
 
     def _bias(self) -> tuple[float, float, Adjacency]:
         return self.p, self.q, self.adjacency
@@ -132,7 +140,7 @@ class Walklets(_OverWalks):
     window: int = 4
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._at_least(dim=1, num_walks=1, walk_length=2, window=1, negative=1, epochs=1)
+        self._check()
         if self.dim % self.window:
             raise ValueError(
                 f"Walklets: dim={self.dim} is not divisible by window={self.window}; each distance gets "

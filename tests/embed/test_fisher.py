@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import normalize
 
 from gnnlib import as_csr
-from gnnlib.embed import FisherInformationEmbedding
+from gnnlib.embed import FisherInformationEmbedding, SupervisedFIE
 from gnnlib.embed.fisher import fisher_step, nystroem, spherical_kmeans
 from tests.sparse.graphs import draw
 from tests.tolerances import assert_close
@@ -60,5 +60,12 @@ def test_the_estimator() -> None:
     assert np.array_equal(z, FisherInformationEmbedding(2, 5, 3).fit_transform(graph, features=x))
     with pytest.raises(ValueError, match="no features came"):
         method.fit(graph)
+    for wrong in (float("nan"), float("inf")):
+        bad = x.clone()
+        bad[3, 1] = wrong
+        with pytest.raises(ValueError, match="1 of 34 rows of features hold NaN or infinity"):
+            method.fit(graph, features=bad)
+        with pytest.raises(ValueError, match="1 of 34 rows of features hold NaN or infinity"):
+            SupervisedFIE(1, 3, 2).fit(graph, torch.arange(34) % 2, features=bad)
     with pytest.raises(ValueError, match="33 rows of features for 34 nodes"):
         method.fit(graph, features=x[:33])

@@ -235,11 +235,26 @@ def test_the_filter_of_prone_is_its_chebyshev_sum() -> None:
     assert np.allclose(np.abs(found), np.abs(wanted), atol=2e-3)
 
 
+NO_RATES = (float("nan"), float("inf"), 0, -1)
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [
         (Node2Vec(0), "Node2Vec: dim=0; expected 1 or more"),
-        (Node2Vec(4, p=0), "p=0.0; expected a number above 0|p=0; expected a number above 0"),
+        (Node2Vec(4, p=0), "p=0; expected a finite number above 0"),
+        *((Node2Vec(4, lr=lr), f"Node2Vec: lr={lr}; expected a finite number above 0") for lr in NO_RATES),
+        *((LINE(4, lr=lr), f"LINE: lr={lr}; expected a finite number above 0") for lr in NO_RATES),
+        (LINE(4, samples=0), "LINE: samples=0; expected 1 or more"),
+        (LINE(4, samples=-5), "LINE: samples=-5; expected 1 or more"),
+        (ProNE(2.5), "ProNE: dim=2.5; expected a whole number"),  # type: ignore[arg-type]
+        (FastRP(4, seed=0.5), "FastRP: seed=0.5; expected a whole number"),  # type: ignore[arg-type]
+        (FastRP(4, sparsity=0.5), "FastRP: sparsity=0.5; expected 1 or more"),
+        (FastRP(4, beta=float("nan")), "FastRP: beta=nan; expected a finite number"),
+        (NetMF(4, negative=0), "NetMF: negative=0; expected a finite number above 0"),
+        (HOPE(4, beta=float("nan")), "HOPE: beta=nan; expected a finite number above 0"),
+        (Node2Vec(4, device="tpu"), "Node2Vec: device='tpu' is none; choose cpu or cuda"),
+        (ProNE(4, device="cuda:9"), r"ProNE: device='cuda:9' is not here \(.*\); choose cpu"),
         (Walklets(9, window=2), "Walklets: dim=9 is not divisible by window=2"),
         (LINE(4, 1), "LINE: order 1 is undefined on a directed graph"),
         (FastRP(4, ()), "FastRP: weights is empty"),
@@ -251,6 +266,19 @@ def test_the_filter_of_prone_is_its_chebyshev_sum() -> None:
 def test_bad_parameters_are_told(method: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         method.fit(torch.tensor([[0, 1], [1, 2]]))
+
+
+@pytest.mark.parametrize("method", [Node2Vec("abc"), NetMF("abc"), FastRP("abc")])  # type: ignore[arg-type]
+def test_parameters_of_another_kind_are_told(method: Any) -> None:
+    with pytest.raises(TypeError, match="dim='abc' is a str; expected a number"):
+        method.fit(torch.tensor([[0, 1], [1, 2]]))
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_any_whole_number_is_a_seed(name: str) -> None:
+    for seed in (2**70, 2**63 - 1, -1):
+        found = clone(SMALL[name]).set_params(seed=seed).fit_transform(KARATE)
+        assert np.isfinite(found).all()
 
 
 def test_columns_are_standardized_and_constant_ones_left() -> None:

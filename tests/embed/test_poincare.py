@@ -69,7 +69,7 @@ def test_a_tree_is_put_in_order() -> None:
 
 
 def test_bad_parameters_and_graphs_without_edges() -> None:
-    with pytest.raises(ValueError, match=r"PoincareEmbedding: lr=0.0; expected a number above 0"):
+    with pytest.raises(ValueError, match=r"PoincareEmbedding: lr=0.0; expected a finite number above 0"):
         PoincareEmbedding(lr=0.0).fit(networkx.path_graph(3))
     with pytest.raises(ValueError, match="negative=0; expected 1 or more"):
         PoincareEmbedding(negative=0).fit(networkx.path_graph(3))

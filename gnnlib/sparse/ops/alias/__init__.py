@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from gnnlib.sparse.random import as_seed
 from gnnlib.sparse.registry import dispatch
 
 __all__ = ["alias_draw", "alias_table", "STEPS"]
@@ -37,5 +38,5 @@ def alias_draw(threshold: Tensor, alias: Tensor, count: int, seed: int, first: i
     Shapes: threshold and alias ``[N]`` -> int32 ``[count]`` in [0, N).
     Cost: O(count).
     """
-    drawn: Tensor = dispatch("alias_draw", threshold, alias, count, seed, first)
+    drawn: Tensor = dispatch("alias_draw", threshold, alias, count, as_seed(seed), first)
     return drawn

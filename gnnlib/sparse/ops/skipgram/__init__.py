@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from gnnlib.sparse.random import as_seed
 from gnnlib.sparse.registry import dispatch
 
 __all__ = ["ABREAST", "skipgram", "UNIT", "walk_windows"]
@@ -39,7 +40,7 @@ def walk_windows(
         counts the nodes of all walks.
     Cost: O(P window).
     """
-    ptr, context, centre = dispatch("walk_windows", walks, window, seed, first, offset)
+    ptr, context, centre = dispatch("walk_windows", walks, window, as_seed(seed), first, offset)
     return ptr, context, centre
 
 
