@@ -129,15 +129,8 @@ class NodeEmbedding(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
             value = self._real(name)
             if not isinstance(value, numbers.Integral):
                 raise ValueError(f"{type(self).__name__}: {name}={value}; expected a whole number")
-            if name in bounds and not value >= bounds[name]:
+            if name in bounds and int(value) < bounds[name]:
                 raise ValueError(f"{type(self).__name__}: {name}={value}; expected {bounds[name]} or more")
-
-    def _at_least(self, **bounds: float) -> None:
-        """Refuse parameters below a bound."""
-        for name, low in bounds.items():
-            value = getattr(self, name)
-            if not value >= low:
-                raise ValueError(f"{type(self).__name__}: {name}={value}; expected {low:g} or more")
 
     def _finite(self, *names: str) -> None:
         """Refuse parameters that are NaN or infinite."""

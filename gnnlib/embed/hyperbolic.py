@@ -22,7 +22,7 @@ REACH = 36.0
 
 
 def hop_distances(graph: Any, num_nodes: int | None = None) -> Floats:
-    """Shortest path lengths between all nodes, infinite between components.
+    """Steps of the shortest paths between all nodes whatever the weights, infinite between components.
 
     Shapes: -> float64 ``[N, N]``.
     """
@@ -67,11 +67,24 @@ def distortion(distances: Floats, wanted: Floats, scale: float = 1.0) -> Mapping
         wanted: those of the graph, infinite between components.
         scale: by which the embedded ones are divided.
 
-    Returns: ``average``, ``worst``, ``map``, and ``skipped``, the pairs without a finite distance.
+    Returns: ``average``, ``worst``, ``map`` (NaN where no two nodes are neighbours), and ``skipped``, the
+        pairs without a finite distance.
+    Raises: ValueError for shapes that differ, a scale that is not above 0, or no pair with a finite distance.
     """
     n = len(wanted)
+    if np.shape(distances) != np.shape(wanted) or np.shape(wanted) != (n, n):
+        raise ValueError(
+            f"distortion: distances have shape {list(np.shape(distances))}, wanted {list(np.shape(wanted))}; "
+            "expected [N, N] both"
+        )
+    if not 0 < scale < np.inf:
+        raise ValueError(f"distortion: scale={scale}; expected a finite number above 0")
     pairs = ~np.eye(n, dtype=bool)
     good = pairs & np.isfinite(wanted) & np.isfinite(distances) & (distances > 0)
+    if not good.any():
+        raise ValueError(
+            "distortion: no pair of nodes has finite distances above 0, so there is none to measure"
+        )
     ratio = distances[good] / scale / wanted[good]
     precisions = []
     for node in range(n):
@@ -85,7 +98,7 @@ def distortion(distances: Floats, wanted: Floats, scale: float = 1.0) -> Mapping
     return {
         "average": float(np.abs(ratio - 1).mean()),
         "worst": float(ratio.max() / ratio.min()),
-        "map": float(np.mean(precisions)),
+        "map": float(np.mean(precisions)) if precisions else float("nan"),
         "skipped": float(pairs.sum() - good.sum()),
     }
 
@@ -99,14 +112,13 @@ class HyperbolicMDS(NodeEmbedding):
 
     Args:
         dim: r.
-        scale: tau, by which the distances are multiplied before.
+        scale: tau, above 0, by which the distances are multiplied before.
 
-    Shapes: a connected graph of N nodes, or with :meth:`fit_distances` distances ``[N, N]`` ->
-    ``embedding_`` float32
-        ``[N, dim]`` in the Poincaré ball, ``hyperboloid_`` float64 ``[N, dim]`` and ``distances_``, those
-        embedded.
+    Shapes: a connected graph of N nodes, whose distances are steps (weights do not count), or with
+        :meth:`fit_distances` distances ``[N, N]`` -> ``embedding_`` float32 ``[N, dim]`` in the Poincaré
+        ball, ``hyperboloid_`` float64 ``[N, dim]`` and ``distances_``, those embedded.
     Cost: O(N^3) time, O(N^2) memory.
-    Raises: ValueError for infinite distances, or a scale for which cosh loses float64's digits.
+    Raises: ValueError for no nodes, infinite distances, or a scale for which cosh loses float64's digits.
     """
 
     hyperboloid_: Floats
@@ -118,18 +130,38 @@ class HyperbolicMDS(NodeEmbedding):
         self.scale = scale
 
     def _embed(self, graph: CSR) -> Tensor:
+        self._check()
         return torch.from_numpy(self._recover(hop_distances(graph)))
 
     def fit_distances(self, distances: Floats) -> HyperbolicMDS:
-        """Embed points whose distances are known."""
-        self.embedding_ = self._recover(np.asarray(distances, dtype=np.float64)).astype(np.float32)
+        """Embed points whose distances are known.
+
+        Raises: ValueError for distances that are no square matrix, not symmetric, negative, or not 0 from a
+            point to itself.
+        """
+        self._check()
+        given = np.asarray(distances, dtype=np.float64)
+        if given.ndim != 2 or given.shape[0] != given.shape[1]:
+            raise ValueError(f"HyperbolicMDS: the distances have shape {list(given.shape)}; expected [N, N]")
+        if not np.allclose(given, given.T) or np.diagonal(given).any() or not (given >= 0).all():
+            raise ValueError(
+                "HyperbolicMDS: these are no distances; expected a symmetric matrix of numbers of 0 or more, "
+                "with 0 from each point to itself"
+            )
+        self.embedding_ = self._recover(given).astype(np.float32)
         self.n_features_in_ = len(self.embedding_)
         self.isolated_ = np.zeros(len(self.embedding_), bool)
         return self
 
+    def _check(self) -> None:
+        self._whole(dim=1)
+        self._above_0("scale")
+
     def _recover(self, distances: Floats) -> Floats:
         from scipy.linalg import eigh
 
+        if not len(distances):
+            raise ValueError("HyperbolicMDS: there are no nodes; pass one or more")
         largest = self.scale * float(distances.max())
         if not largest <= REACH / 2:
             raise ValueError(

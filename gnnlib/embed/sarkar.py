@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from gnnlib.embed.base import NodeEmbedding
 from gnnlib.embed.hyperbolic import Floats, hop_distances
+from gnnlib.names import choose
 from gnnlib.sparse import CSR
 
 __all__ = ["SarkarEmbedding"]
@@ -28,27 +30,30 @@ FAR = 40.0
 class SarkarEmbedding(NodeEmbedding):
     r"""The combinatorial construction: a tree in hyperbolic space, with as many bits as it takes.
 
-    A node's neighbours stand around it in directions that are well apart, at hyperbolic distance tau;
-    distances in the tree are those in the space over tau, up to a factor that falls to 1 as tau grows. Sala,
+    A node's neighbours stand around it in directions that are well apart, at hyperbolic distance tau w, w
+    being the weight of the edge, its length (1 without weights); distances in the tree are those in the space
+    over tau, up to a factor that falls to 1 as tau grows. Sala,
     De Sa, Gu and Ré, Representation Tradeoffs for Hyperbolic Embeddings, ICML 2018, Alg. 1 in the plane, and
     its extension to r
     dimensions: there the directions are words of the simplex code where they are at most r, else points of
         the sphere that are chosen one after the other, each as far from the others as it can be. A graph that
-        is no tree is embedded as its breadth-first tree.
+        is no tree is embedded as its breadth-first tree, by steps whatever the weights.
 
     Args:
         epsilon: the largest distortion that tau is chosen for, 1 + epsilon, above 0.
         dim: r, at least 2. More dimensions leave neighbours wider apart, so tau and the bits fall.
-        tau: length of an edge; from epsilon and the smallest angle between neighbours when None.
+        tau: length of an edge of weight 1, above 0; when None from epsilon, the smallest weight and the
+            smallest angle between neighbours.
         precision_bits: bits of the arithmetic; when None as many as the depth asks for.
-        root: ``"center"``, a node of the smallest depth, or the number of a node.
+        root: ``"center"``, a node from which the fewest steps reach all others, or the number of a node.
 
     Shapes: a connected graph of N nodes -> ``embedding_`` float32 ``[N, dim]`` in the ball. Points near its
         edge round to it: ``distances_`` float64 ``[N, N]`` are those of the exact points, in units of the
         space, and ``direction_`` ``[N, dim]`` with ``radius_`` ``[N]``, the distance from the origin, say
         where they are. ``scale_`` is tau, ``bits_`` the bits.
     Cost: O(N dim) operations for the points and O(N^2 dim) for the distances, on numbers of ``bits_`` bits.
-    Raises: ValueError for a graph that is not connected, too few dimensions, or too few bits.
+    Raises: ValueError for a graph that is not connected, a weight of 0 or another one in the other direction,
+        a root that is no node, a parameter out of range, or too few bits.
     """
 
     distances_: Floats
@@ -75,29 +80,45 @@ class SarkarEmbedding(NodeEmbedding):
     def _embed(self, graph: CSR) -> Tensor:
         import mpmath
 
-        self._at_least(dim=2)
+        self._whole(dim=2, **({} if self.precision_bits is None else {"precision_bits": 1}))
+        self._above_0("epsilon", *(() if self.tau is None else ("tau",)))
         hops = hop_distances(graph)
+        if not len(hops):
+            raise ValueError("SarkarEmbedding: the graph has no nodes; it needs one, its root")
         if not np.isfinite(hops).all():
             raise ValueError("SarkarEmbedding: the graph is not connected; embed each component by itself")
-        root = int(hops.max(1).argmin()) if self.root == "center" else int(self.root)
+        root = self._root(hops)
         parent = _tree(hops, root)
+        length = _lengths(graph, parent, root)
         children: list[list[int]] = [[] for _ in range(len(hops))]
         for node, above in enumerate(parent):
             if node != root:
                 children[above].append(node)
-        self.scale_ = self._tau(children, root) if self.tau is None else float(self.tau)
-        reach = self.scale_ * float(hops[root].max())
+        shortest = float(np.delete(length, root).min(initial=np.inf))
+        tau = self._tau(children, root) / (shortest if math.isfinite(shortest) else 1.0)
+        self.scale_ = tau if self.tau is None else float(self.tau)
+        reach = self.scale_ * float(_depths(length, parent, hops[root]).max())
         # a ball coordinate at distance r is 2 e^-r from the edge, and two of them meet in a distance
         needed = 64 + int(4 * reach / math.log(2))
         self.bits_ = needed if self.precision_bits is None else int(self.precision_bits)
         with mpmath.workprec(self.bits_):
-            points = _place(children, parent, root, self.scale_, self.dim)
+            points = _place(children, parent, root, self.scale_ * length, self.dim)
             fixed = [[int(mpmath.nint(mpmath.ldexp(c, self.bits_))) for c in point] for point in points]
             ball = np.array([[float(c) for c in point] for point in points])
         self.distances_, self.radius_ = _all_distances(fixed, self.bits_)
         length = np.linalg.norm(ball, axis=1, keepdims=True)
         self.direction_ = np.divide(ball, length, out=np.zeros_like(ball), where=length > 0)
         return torch.from_numpy(ball)
+
+    def _root(self, hops: Floats) -> int:
+        if isinstance(self.root, str):
+            choose("SarkarEmbedding: root", self.root, ("center",))
+            return int(hops.max(1).argmin())
+        if not isinstance(self.root, numbers.Integral) or not 0 <= self.root < len(hops):
+            raise ValueError(
+                f"SarkarEmbedding: root={self.root}; expected 'center' or a node, 0 to {len(hops) - 1}"
+            )
+        return int(self.root)
 
     def _tau(self, children: list[list[int]], root: int) -> float:
         """(1 + eps) / eps times -2 log tan(beta / 2), beta being 1 / 2.4 of the smallest angle."""
@@ -174,6 +195,38 @@ def _tree(hops: Floats, root: int) -> NDArray[np.int64]:
     return found
 
 
+def _lengths(graph: CSR, parent: NDArray[np.int64], root: int) -> Floats:
+    """The length of the edge from each node to its parent; 0 of the root."""
+    if graph.value is None:
+        return np.where(np.arange(len(parent)) == root, 0.0, 1.0)
+    n = graph.num_rows
+    a, b = graph.rows.numpy(), graph.indices.long().numpy()
+    key, group = np.unique(np.minimum(a, b) * n + np.maximum(a, b), return_inverse=True)
+    weight = graph.to_slots(graph.value.detach()).double().numpy()
+    low, high = np.full(len(key), np.inf), np.zeros(len(key))
+    np.minimum.at(low, group, weight)
+    np.maximum.at(high, group, weight)
+    if (low != high).any() or not (low > 0).all():
+        raise ValueError(
+            "SarkarEmbedding: an edge's weight is its length, so it must be above 0 and the same in both "
+            "directions; drop edge_weight for a length of 1"
+        )
+    node = np.arange(n)
+    found: Floats = low[
+        np.searchsorted(key, np.minimum(node, parent) * n + np.maximum(node, parent)).clip(max=len(key) - 1)
+    ]
+    found[root] = 0.0
+    return found
+
+
+def _depths(length: Floats, parent: NDArray[np.int64], hops: Floats) -> Floats:
+    """The distance of each node from the root along the tree."""
+    depth = np.zeros(len(parent))
+    for node in hops.argsort(kind="stable")[1:]:
+        depth[node] = depth[parent[node]] + length[node]
+    return depth
+
+
 def _swap(mu: Any, x: Any) -> Any:
     """The inversion that takes mu to 0 and 0 to mu, an isometry of the ball and its own inverse.
 
@@ -193,11 +246,10 @@ def _around(count: int, dim: int, first: Floats) -> Floats:
 
 
 def _place(
-    children: list[list[int]], parent: NDArray[np.int64], root: int, tau: float, dim: int
+    children: list[list[int]], parent: NDArray[np.int64], root: int, length: Floats, dim: int
 ) -> list[NDArray[Any]]:
     import mpmath
 
-    radius = mpmath.tanh(mpmath.mpf(tau) / 2)
     points: list[Any] = [None] * len(children)
     points[root] = np.array([mpmath.mpf(0)] * dim)
     queue = [root]
@@ -209,6 +261,7 @@ def _place(
             above = np.array([float(c) for c in _unit(_swap(here, points[int(parent[node])]))])
             ways = _around(count + 1, dim, above)[1:]
         for child, way in zip(children[node], ways, strict=True):
+            radius = mpmath.tanh(mpmath.mpf(float(length[child])) / 2)
             at = _unit(np.array([mpmath.mpf(float(c)) for c in way])) * radius
             points[child] = at if node == root else _swap(here, at)
             if points[child] @ points[child] >= 1:

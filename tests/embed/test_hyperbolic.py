@@ -5,6 +5,8 @@ from __future__ import annotations
 import networkx
 import numpy as np
 import pytest
+import torch
+from torch_geometric.data import Data
 
 from gnnlib.embed import HyperbolicMDS, SarkarEmbedding, distortion, poincare_distance
 from gnnlib.embed.hyperbolic import hop_distances
@@ -45,6 +47,28 @@ def test_epsilon_bounds_the_distortion() -> None:
         SarkarEmbedding(0.1, precision_bits=53).fit(tree)
 
 
+@pytest.mark.parametrize("dim", [2, 5])
+def test_weights_are_lengths(dim: int) -> None:
+    tree = networkx.random_labeled_tree(25, seed=3)
+    rng = np.random.default_rng(0)
+    for a, b in tree.edges:
+        tree.edges[a, b]["weight"] = rng.integers(4, 24) / 8
+    fixed = SarkarEmbedding(tau=1.5, dim=dim).fit(tree)
+    for a, b, w in tree.edges(data="weight"):
+        assert fixed.distances_[a, b] == pytest.approx(1.5 * w, rel=1e-12)
+    wanted = np.array(networkx.floyd_warshall_numpy(tree, nodelist=range(25)))
+    method = SarkarEmbedding(0.2, dim=dim).fit(tree)
+    assert distortion(method.distances_, wanted, method.scale_)["worst"] <= 1.2
+    one = networkx.random_labeled_tree(25, seed=3)
+    doubled = one.copy()
+    networkx.set_edge_attributes(doubled, 2.0, "weight")
+    assert np.allclose(
+        SarkarEmbedding(tau=2.0, dim=dim).fit(one).distances_,
+        SarkarEmbedding(tau=1.0, dim=dim).fit(doubled).distances_,
+        rtol=1e-12,
+    )
+
+
 @pytest.mark.parametrize("dim", [2, 3, 7])
 def test_the_swap_is_an_isometry_and_its_own_inverse(dim: int) -> None:
     z = 0.9 * np.random.default_rng(0).uniform(-1, 1, (20, dim)) / dim**0.5
@@ -77,6 +101,41 @@ def test_metrics_of_a_perfect_embedding() -> None:
 def test_bad_input_is_told() -> None:
     with pytest.raises(ValueError, match="the graph is not connected"):
         SarkarEmbedding().fit(networkx.Graph([(0, 1), (2, 3)]))
+    weighted = networkx.Graph()
+    weighted.add_weighted_edges_from([(0, 1, 2.0), (1, 2, 0.0)])
+    for method, message in (
+        (SarkarEmbedding(0.0), "epsilon=0.0; expected a finite number above 0"),
+        (SarkarEmbedding(tau=-1.0), "tau=-1.0; expected a finite number above 0"),
+        (SarkarEmbedding(root=99), "root=99; expected 'center' or a node, 0 to 2"),
+        (SarkarEmbedding(root=-1), "root=-1; expected 'center' or a node"),
+        (SarkarEmbedding(root="middle"), "root 'middle' is unknown"),  # type: ignore[arg-type]
+        (SarkarEmbedding(precision_bits=0), "precision_bits=0; expected 1 or more"),
+        (SarkarEmbedding(), "an edge's weight is its length"),
+        (HyperbolicMDS(0), "dim=0; expected 1 or more"),
+        (HyperbolicMDS(scale=float("nan")), "scale=nan; expected a finite number above 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            method.fit(weighted)
+    uneven = Data(
+        edge_index=torch.tensor([[0, 1], [1, 0]]), edge_weight=torch.tensor([1.0, 2.0]), num_nodes=2
+    )
+    with pytest.raises(ValueError, match="the same in both directions"):
+        SarkarEmbedding().fit(uneven)
+    for empty in (SarkarEmbedding(), HyperbolicMDS()):
+        with pytest.raises(ValueError, match=r"no nodes"):
+            empty.fit(networkx.Graph())
+    for wrong in ([[0, 1], [3, 0]], [[1, 1], [1, 0]], [[0, -1], [-1, 0]], [[0, np.nan], [np.nan, 0]]):
+        with pytest.raises(ValueError, match="these are no distances"):
+            HyperbolicMDS(1).fit_distances(np.array(wrong))
+    with pytest.raises(ValueError, match=r"shape \[2, 3\]; expected \[N, N\]"):
+        HyperbolicMDS(1).fit_distances(np.zeros((2, 3)))
+    apart = hop_distances(networkx.empty_graph(3))
+    with pytest.raises(ValueError, match="no pair of nodes has finite distances"):
+        distortion(apart, apart)
+    with pytest.raises(ValueError, match="scale=0; expected a finite number above 0"):
+        distortion(np.ones((2, 2)), np.ones((2, 2)), 0)
+    with pytest.raises(ValueError, match=r"distances have shape \[2, 2\], wanted \[3, 3\]"):
+        distortion(np.ones((2, 2)), apart)
     with pytest.raises(ValueError, match="the largest scaled distance is 40; beyond 18"):
         HyperbolicMDS(2).fit(networkx.path_graph(41))
 
