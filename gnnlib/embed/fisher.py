@@ -34,7 +34,8 @@ def spherical_kmeans(x: Tensor, count: int, generator: torch.Generator, steps: i
         fit, owner = (rows @ centres.t()).max(1)
         sums = torch.zeros_like(centres).index_add_(0, owner, rows)
         empty = (owner.bincount(minlength=count) == 0).nonzero().view(-1)
-        sums[empty] = rows[fit.topk(min(len(empty), len(fit)), largest=False).indices[: len(empty)]]
+        worst = fit.topk(min(len(empty), len(fit)), largest=False).indices
+        sums[empty] = rows[worst.repeat(-(-len(empty) // max(len(worst), 1)))[: len(empty)]]
         centres = normalize(sums, dim=1)
         total = float(fit.sum())
         if abs(total - before) <= 1e-6 * abs(total):
@@ -115,7 +116,9 @@ def fisher_step(
 
 
 def check_features(who: str, x: Tensor) -> None:
-    """Refuse features that are not finite."""
+    """Refuse features of no nodes, or that are not finite."""
+    if not len(x):
+        raise ValueError(f"{who}: the graph has no nodes; pass one with some")
     if wrong := int((~torch.isfinite(x)).any(1).sum()):
         raise ValueError(f"{who}: {wrong} of {len(x)} rows of features hold NaN or infinity; fill them in")
 

@@ -51,6 +51,11 @@ def test_kmeans_finds_separated_directions() -> None:
     assert float(best.min()) > 0.99
 
 
+def test_kmeans_of_fewer_rows_than_empty_centres() -> None:
+    found = spherical_kmeans(torch.rand(2, 3), 64, torch.Generator().manual_seed(0))
+    assert torch.allclose(found.norm(dim=1), torch.ones(64))
+
+
 def test_the_estimator() -> None:
     graph, x = networkx.karate_club_graph(), torch.randn(34, 6)
     method = FisherInformationEmbedding(2, 5, 3)
