@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gnnlib.embed.base import NodeEmbedding
 from gnnlib.embed.graph import out_degree, out_weight
-from gnnlib.embed.svd import truncated_svd
+from gnnlib.embed.svd import truncated_svd, wide
 from gnnlib.sparse import CSR, spmm
 
 __all__ = ["GraRep", "HOPE", "NetMF", "ProNE", "spectral_propagate"]
@@ -59,9 +59,11 @@ class NetMF(NodeEmbedding):
         window: T.
         negative: b, above 0.
         device: where to compute.
-        seed: of the sketch for the decomposition.
+        seed: of the sketch for the decomposition; on a CPU the same bits for a given number
+            of threads, as QR and SVD are LAPACK's.
 
-    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``; rows of 0 for nodes without edges.
+    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``; rows of 0 for nodes without edges, and
+        columns of 0 beyond the N that the matrix has.
     Cost: T products of the adjacency with a dense ``[N, N]``, and its decomposition; at most 30,000 nodes.
     Raises: ValueError for a larger graph, or a parameter out of range.
     """
@@ -108,9 +110,11 @@ class GraRep(NodeEmbedding):
         dim: columns of the embedding, a multiple of ``steps``.
         steps: K.
         device: where to compute.
-        seed: of the sketches for the decompositions.
+        seed: of the sketches for the decompositions; on a CPU the same bits for a given number
+            of threads, as QR and SVD are LAPACK's.
 
-    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``.
+    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``, dim / K columns a step; those of a step
+        beyond N are 0.
     Cost: K products with a dense ``[N, N]`` and K decompositions; at most 30,000 nodes.
     Raises: ValueError for a larger graph, or a dim that is no multiple of steps.
     """
@@ -156,9 +160,11 @@ class HOPE(NodeEmbedding):
         beta: decay, above 0 and below 1 over the spectral radius of A; half of that bound when None.
         tolerance: the series stops when a term has fallen to this share of the sum.
         device: where to compute.
-        seed: of the sketch for the decomposition.
+        seed: of the sketch for the decomposition; on a CPU the same bits for a given number
+            of threads, as QR and SVD are LAPACK's.
 
-    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``, source vectors first.
+    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``, source vectors first; columns of each
+        half beyond N are 0.
     Cost: about a hundred products of the adjacency with ``[N, dim / 2]``.
     Raises: ValueError for an odd dim, or a beta for which the series does not converge.
     """
@@ -238,9 +244,10 @@ class ProNE(NodeEmbedding):
         mu: centre of the filter.
         theta: its sharpness.
         device: where to compute.
-        seed: of the sketches for the decompositions.
+        seed: of the sketches for the decompositions; on a CPU the same bits for a given number
+            of threads, as QR and SVD are LAPACK's.
 
-    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``.
+    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``; columns beyond N are 0.
     Cost: about 12 + 2 order products of the adjacency with ``[N, dim]``.
     """
 
@@ -274,8 +281,8 @@ class ProNE(NodeEmbedding):
         factor = CSR.trusted(out.indptr, out.indices, out.num_cols)
         flipped = factor.transposed
         u, s, _ = truncated_svd(
-            lambda x: spmm(factor, x, value), lambda x: spmm(flipped, x, value), graph.num_rows,
-            min(self.dim, graph.num_rows), seed=self.seed, device=graph.device,
+            lambda x: spmm(factor, x, value), lambda x: spmm(flipped, x, value), graph.num_rows, self.dim,
+            seed=self.seed, device=graph.device,
         )  # fmt: skip
         rows = torch.nn.functional.normalize(u * s.sqrt(), dim=1)
         return spectral_propagate(rows, graph, order=self.order, mu=self.mu, theta=self.theta)
@@ -291,7 +298,7 @@ def spectral_propagate(
 
     with T the Chebyshev recurrence of M = L - mu I, L = I - D^{-1}(A + I), in the form of the authors' code.
     The result is rotated to its principal axes, scaled by the root of their singular values, and its rows
-    have length 1.
+    have length 1. Columns beyond the number of rows are 0.
 
     Args:
         embedding: R.
@@ -320,4 +327,4 @@ def spectral_propagate(
     rest = start - total
     filtered = spmm(out, rest, weight) + rest
     u, s, _ = torch.linalg.svd(filtered, full_matrices=False)
-    return torch.nn.functional.normalize(u * s.sqrt(), dim=1)
+    return wide(torch.nn.functional.normalize(u * s.sqrt(), dim=1), start.shape[1])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnnlib.embed.base import NodeEmbedding
 from gnnlib.embed.graph import out_degree, out_weight
+from gnnlib.embed.svd import wide
 from gnnlib.sparse import CSR, random, spmm
 from gnnlib.sparse.ops.sparse_projection import sparse_projection
 
@@ -127,14 +128,15 @@ class RandNE(NodeEmbedding):
     2018, Alg. 1.
 
     Args:
-        dim: columns of the embedding, at most the number of nodes.
+        dim: columns of the embedding.
         weights: alpha_0, alpha_1, ...
         device: where to compute.
-        seed: of the projection.
+        seed: of the projection; on a CPU the same bits for a given number of threads, as its QR is LAPACK's.
 
-    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``.
+    Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``; columns beyond N are 0, since no more
+        are orthogonal.
     Cost: a product of the adjacency with ``[N, dim]`` for each weight past the first, and O(N dim^2).
-    Raises: ValueError for no weights, or more columns than nodes.
+    Raises: ValueError for no weights.
     """
 
     def __init__(
@@ -154,13 +156,9 @@ class RandNE(NodeEmbedding):
         self._whole(dim=1)
         if len(self.weights) == 0:
             raise ValueError("RandNE: weights is empty; give one weight for each power from 0 on")
-        if self.dim > graph.num_rows:
-            raise ValueError(
-                f"RandNE: dim={self.dim} but the graph has {graph.num_rows} nodes; choose fewer columns"
-            )
         draw = torch.Generator().manual_seed(random.as_seed(self.seed))
-        gauss = torch.randn(graph.num_rows, self.dim, generator=draw)
-        term = torch.linalg.qr(gauss)[0].to(graph.device)
+        gauss = torch.randn(graph.num_rows, min(self.dim, graph.num_rows), generator=draw)
+        term = wide(torch.linalg.qr(gauss)[0], self.dim).to(graph.device)
         out, _ = out_weight(graph)
         weight = None if graph.value is None else graph.value.float()
         result: Tensor = self.weights[0] * term

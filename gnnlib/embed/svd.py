@@ -28,10 +28,15 @@ def truncated_svd(
 
     Halko, Martinsson and Tropp, SIAM Review 53, 2011, Alg. 4.4 and 5.1.
 
-    Shapes: ``forward`` ``[num_cols, k]`` -> ``[N, k]`` multiplies with the matrix, ``backward`` with its
-    transpose;
-        -> U ``[N, rank]``, S ``[rank]``, V ``[num_cols, rank]``.
+    QR, SVD and large products are BLAS's and LAPACK's: on a CPU a number of threads has its own rounding.
+
+    Shapes: ``forward`` ``[num_cols, k]`` -> ``[N, k]`` multiplies with the square matrix, ``backward`` with
+        its transpose -> U ``[N, rank]``, S ``[rank]``, V ``[num_cols, rank]``, with 0 in the columns that the
+        matrix has too few rows for.
     """
+    if num_cols == 0:
+        none = torch.zeros(0, rank, dtype=dtype, device=device)
+        return none, torch.zeros(rank, dtype=dtype, device=device), none
     draw = torch.Generator().manual_seed(seed & (2**63 - 1))
     width = min(rank + oversampling, num_cols)
     sketch = torch.randn(num_cols, width, generator=draw, dtype=dtype).to(device)
@@ -43,4 +48,9 @@ def truncated_svd(
     # a vector and its negative are both right: the largest entry is made positive
     sign = u.gather(0, u.abs().argmax(0, keepdim=True)).sign()
     sign = torch.where(sign == 0, 1.0, sign)
-    return u * sign, s[:rank], vt.t() * sign
+    return wide(u * sign, rank), wide(s[:rank], rank), wide(vt.t() * sign, rank)
+
+
+def wide(x: Tensor, columns: int) -> Tensor:
+    """The tensor with columns of 0 after its own, so many in all."""
+    return torch.nn.functional.pad(x, (0, columns - x.shape[-1]))

@@ -29,6 +29,7 @@ from gnnlib.embed import (
     projection,
 )
 from gnnlib.embed.factor import spectral_propagate
+from gnnlib.embed.methods import METHODS
 from gnnlib.sparse import use_backend
 from gnnlib.sparse.ops.sparse_projection import sparse_projection
 
@@ -133,6 +134,44 @@ def test_threads_give_the_same_bits(method: Any) -> None:
     finally:
         torch.set_num_threads(threads)
     assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_more_columns_than_nodes(name: str) -> None:
+    small = {"num_walks": 1, "walk_length": 4, "samples": 100, "epochs": 1, "steps": 2, "window": 4}
+    method = METHODS[name]()
+    known = method.get_params()
+    method.set_params(**{k: v for k, v in small.items() if k in known})
+    for graph, n in ((edges(networkx.path_graph(2), 2), 2), (KARATE, 34)):
+        given = {"features": torch.rand(n, 3)} if name == "fie" else {}
+        if "dim" in known:
+            method.set_params(dim=64)
+        z = method.fit_transform(graph if name != "sarkar" else networkx.path_graph(n), **given)
+        columns = (64 * (2 if name == "line" else 1)) if "dim" in known else z.shape[1]
+        assert z.shape == (n, columns)
+        assert np.isfinite(z).all()
+        if name in ("netmf", "prone", "randne", "hmds"):
+            assert not z[:, n:].any()
+        if name == "hope":  # sources first, whatever the rank
+            assert not z[:, n:32].any()
+            assert not z[:, 32 + n :].any()
+            assert z[:, 32].any()
+        if name == "grarep":
+            assert not z[:, n:32].any()
+            assert not z[:, 32 + n :].any()
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_no_nodes(name: str) -> None:
+    method = clone(SMALL[name])
+    found = method.fit_transform(torch.empty(2, 0, dtype=torch.int64), num_nodes=0)
+    assert found.shape == (0, method.fit_transform(KARATE).shape[1])
+
+
+def test_wide_hope_still_multiplies_to_the_proximities() -> None:
+    narrow, broad = (HOPE(d, seed=1).fit_transform(KARATE) for d in (68, 100))
+    half = 50
+    assert np.allclose(broad[:, :half] @ broad[:, half:].T, narrow[:, :34] @ narrow[:, 34:].T, atol=1e-4)
 
 
 def test_two_cliques_come_apart() -> None:
@@ -258,7 +297,6 @@ NO_RATES = (float("nan"), float("inf"), 0, -1)
         (Walklets(9, window=2), "Walklets: dim=9 is not divisible by window=2"),
         (LINE(4, 1), "LINE: order 1 is undefined on a directed graph"),
         (FastRP(4, ()), "FastRP: weights is empty"),
-        (RandNE(99), "RandNE: dim=99 but the graph has 3 nodes"),
         (HOPE(3), "HOPE: dim=3 is odd"),
         (GraRep(9, steps=2), "GraRep: dim=9 is not divisible by steps=2"),
     ],
