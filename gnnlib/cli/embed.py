@@ -103,11 +103,12 @@ def _classes(embedding: Any, labels: Any, shuffles: int, C: float, seed: int) ->
 
     found = classify_nodes(embedding, labels, shuffles=shuffles, C=C, seed=seed)
     table = Table(title=f"F1 of logistic regression (C = {C:g}), mean of {shuffles} permutations, in %")
-    table.add_column("labelled")
-    for fraction in found:
-        table.add_column(f"{100 * fraction:.0f} %", justify="right")
-    for kind in ("micro", "macro"):
-        table.add_row(kind, *(f"{100 * scores[f'{kind}_f1']:.2f}" for scores in found.values()))
+    for name in ("labelled", "micro", "macro"):
+        table.add_column(name, justify="right")
+    for fraction, scores in found.items():
+        table.add_row(
+            f"{100 * fraction:.0f} %", f"{100 * scores['micro_f1']:.2f}", f"{100 * scores['macro_f1']:.2f}"
+        )
     return table
 
 

@@ -36,10 +36,13 @@ def test_files_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "34 nodes, 16 columns" in capsys.readouterr().out
 
 
-def test_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluation(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")  # a narrow terminal cuts nothing
     assert run("netmf", "karate", "--evaluate", "--links", "--shuffles", 2, "--set", "dim=8") == 0
     shown = capsys.readouterr().out
     assert "micro" in shown
+    assert all(f"{percent} %" in shown for percent in range(10, 100, 10))
+    assert "…" not in shown
     assert "hadamard" in shown
 
 
