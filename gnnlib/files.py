@@ -14,6 +14,7 @@ from typing import IO, Any
 __all__ = [
     "atomic_write",
     "cache_root",
+    "check_file",
     "explain",
     "locked",
     "make_dir",
@@ -51,6 +52,28 @@ def cache_root() -> Path:
     except ImportError:
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "gnnlib"
     return Path(pooch.os_cache("gnnlib"))
+
+
+def check_file(path: str | os.PathLike[str]) -> Path:
+    """Make the folder of a file that is to be written later, see that it can be, and return its path.
+
+    Raises:
+        OSError: when it cannot be written; the message says why and what to do.
+    """
+    target = Path(path)
+    folder = make_dir(target.parent)
+    if target.is_dir():
+        raise IsADirectoryError(
+            f"cannot write {target}: a folder of that name is in the way; choose another name"
+        )
+    try:
+        if target.exists():
+            target.open("ab").close()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise explain(error, target) from error
+    return target
 
 
 def make_dir(path: str | os.PathLike[str]) -> Path:

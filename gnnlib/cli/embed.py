@@ -20,7 +20,9 @@ def embed(
     out: Annotated[
         Path | None, typer.Option(help="FILE.npy, FILE.csv or FILE.txt (word2vec's text).")
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="FILE.png: two principal components.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="FILE.png, .svg, .pdf or .jpg: two principal components.")
+    ] = None,
     evaluate: Annotated[
         bool, typer.Option("--evaluate", help="Classify nodes, or predict links where there are no labels.")
     ] = False,
@@ -43,13 +45,18 @@ def embed(
     from rich.console import Console
     from rich.progress import Progress
 
-    from gnnlib.embed.write import check_path, draw_embedding, write_embedding
+    from gnnlib.embed.evaluate import check_penalty
+    from gnnlib.embed.write import check_path, check_picture, draw_embedding, write_embedding
 
     if out is None and picture is None and not evaluate:
         raise ValueError("embed: nothing would be kept; give --out FILE, --picture FILE or --evaluate")
     estimator = _estimator(method, options or [], seed, device)
     if out is not None:
         check_path(out)
+    if picture is not None:
+        check_picture(picture)
+    if evaluate:
+        check_penalty("embed", C)
     from gnnlib.data import load
 
     graphs = load(dataset, root).dataset

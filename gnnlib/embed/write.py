@@ -7,21 +7,28 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnlib.files import make_dir
+from gnnlib.files import check_file
 from gnnlib.names import choose
 
 __all__ = ["draw_embedding", "write_embedding"]
 
 FORMS = (".npy", ".csv", ".txt")
+PICTURES = (".jpg", ".pdf", ".png", ".svg")
 
 
 def check_path(path: Path) -> None:
-    """Refuse a name that tells no form, and make its folder, before the work.
+    """Refuse a name that tells no form or cannot be written, and make its folder, before the work.
 
-    Raises: ValueError for an unknown ending.
+    Raises: ValueError for an unknown ending; OSError for a place that cannot be written.
     """
     choose("embed: ending of the output", path.suffix.lower() or "(none)", FORMS)
-    make_dir(path.parent)
+    check_file(path)
+
+
+def check_picture(path: Path) -> None:
+    """The same for the name of a picture."""
+    choose("embed: ending of the picture", path.suffix.lower() or "(none)", PICTURES)
+    check_file(path)
 
 
 def write_embedding(embedding: NDArray[np.float32], path: Path | str) -> None:
@@ -50,7 +57,12 @@ def write_embedding(embedding: NDArray[np.float32], path: Path | str) -> None:
 def draw_embedding(
     embedding: NDArray[np.float32], path: Path | str, classes: NDArray[np.int64] | None = None
 ) -> None:
-    """Draw the first two principal components as a picture, nodes coloured by class where there are some."""
+    """Draw the first two principal components as a picture, nodes coloured by class where there are some.
+
+    Raises: ValueError for an ending that names no form of pictures; OSError where it cannot be written.
+    """
+    target = Path(path)
+    check_picture(target)
     import matplotlib
 
     matplotlib.use("Agg")
@@ -62,7 +74,5 @@ def draw_embedding(
     figure, plot = plt.subplots(figsize=(6, 6), layout="constrained")
     plot.scatter(at[:, 0], at[:, -1], s=4, c=classes, cmap="tab20", linewidths=0)
     plot.set(xticks=[], yticks=[], xlabel="first component", ylabel="second component")
-    target = Path(path)
-    make_dir(target.parent)
     figure.savefig(target, dpi=150)
     plt.close(figure)

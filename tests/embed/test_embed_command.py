@@ -10,6 +10,7 @@ import pytest
 
 from gnnlib import data
 from gnnlib.cli import main
+from gnnlib.embed import FastRP
 
 QUICK = ("--set", "dim=16", "--set", "num_walks=2", "--set", "walk_length=10", "--set", "window=2")
 
@@ -53,6 +54,11 @@ def test_evaluation(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
         (("node2vec", "karate"), "nothing would be kept"),
         (("node2vec", "karate", "--evaluate", "--set", "dimm=3"), "did you mean 'dim'"),
         (("node2vec", "karate", "--out", "z.np"), "did you mean '.npy'"),
+        (("node2vec", "karate", "--picture", "z.pnh"), "did you mean '.png'"),
+        (("node2vec", "karate", "--evaluate", "--device", "tpu"), "device='tpu' is none; choose cpu or cuda"),
+        (("node2vec", "karate", "--evaluate", "--device", "cuda:9"), "device='cuda:9' is not here"),
+        (("node2vec", "karate", "--evaluate", "--set", "dim=abc"), "dim='abc' is a str; expected a number"),
+        (("node2vec", "karate", "--evaluate", "--set", "lr=nan"), "lr='nan' is a str; expected a number"),
         (("fastrp", "karate", "--evaluate", "--C", "nan"), "C=nan; expected a finite number above 0"),
         (("fastrp", "davis", "--evaluate"), "got a hypergraph (HyperGraphData)"),
     ],
@@ -62,6 +68,21 @@ def test_bad_calls_end_with_one_line(
 ) -> None:
     assert run(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_nothing_is_fitted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(FastRP, "_embed", lambda self, graph: pytest.fail("fitted"))
+    (tmp_path / "z.npy").mkdir()
+    (tmp_path / "file").touch()
+    for option, path in (("--out", "z.npy"), ("--out", "file/z.csv"), ("--picture", "file/z.png")):
+        assert run("fastrp", "karate", option, tmp_path / path) == 2
+        assert "in the way" in (told := capsys.readouterr().err) or "is a file" in told
+    assert run("fastrp", "karate", "--picture", tmp_path / "z.gif") == 2
+    assert "ending of the picture '.gif' is unknown" in capsys.readouterr().err
+    assert run("fastrp", "karate", "--evaluate", "--C", "0") == 2
+    assert "C=0.0" in capsys.readouterr().err
 
 
 def test_of_many_graphs_none_is_embedded(
