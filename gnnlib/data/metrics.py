@@ -152,6 +152,8 @@ def _bitwise_accuracy(true: np.ndarray, score: np.ndarray) -> float:
     if true.shape != score.shape:
         raise ValueError(f"labels of shape {list(true.shape)} but scores of shape {list(score.shape)}")
     known = ~np.isnan(true.astype(np.float64))
+    if not known.any():
+        raise ValueError("every label is missing (NaN), so it is undefined; pass some")
     return float(np.mean((score[known] > 0.5) == (true[known] > 0.5)))
 
 
@@ -198,6 +200,8 @@ def _errors(true: np.ndarray, score: np.ndarray) -> np.ndarray:
     true, score = (a.reshape(len(a), -1).astype(np.float64) for a in (true, score))
     if true.shape != score.shape:
         raise ValueError(f"labels of shape {list(true.shape)} but predictions of shape {list(score.shape)}")
+    if np.isnan(true).all():
+        raise ValueError("every label is missing (NaN), so it is undefined; pass some")
     return np.asarray((true - score)[~np.isnan(true)])
 
 
@@ -229,18 +233,26 @@ def _rmse(true: np.ndarray, score: np.ndarray) -> float:
 
 def hits(true: np.ndarray, score: np.ndarray, k: int) -> float:
     """Return the share of true pairs that score above the k-th best false pair."""
-    true, score = true.reshape(-1), score.reshape(-1)
-    negatives = score[true == 0]
+    positives, negatives = _pairs(true, score)
     if len(negatives) < k:
         return 1.0  # fewer false pairs than k: every true pair is among the first
-    return float(np.mean(score[true == 1] > np.partition(negatives, -k)[-k]))
+    return float(np.mean(positives > np.partition(negatives, -k)[-k]))
+
+
+def _pairs(true: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of true and of false pairs, each ``[*]``."""
+    if true.size != score.size:
+        raise ValueError(f"labels of shape {list(true.shape)} but scores of shape {list(score.shape)}")
+    true, score = true.reshape(-1), score.reshape(-1)
+    if not (true == 1).any():
+        raise ValueError("no pair is true (label 1), so it is undefined; pass some that are")
+    return score[true == 1], score[true == 0]
 
 
 def _mrr(true: np.ndarray, score: np.ndarray) -> float:
     """Mean of 1/rank of each true pair among all false pairs; a tie takes the mean of its ranks."""
-    true, score = true.reshape(-1), score.reshape(-1)
-    negatives = np.sort(score[true == 0])
-    positives = score[true == 1]
+    positives, negatives = _pairs(true, score)
+    negatives = np.sort(negatives)
     above = len(negatives) - np.searchsorted(negatives, positives, side="right")
     equal_or_above = len(negatives) - np.searchsorted(negatives, positives, side="left")
     return float(np.mean(1.0 / (1.0 + (above + equal_or_above) / 2)))

@@ -97,6 +97,20 @@ def test_undefined_and_unknown() -> None:
         get_metric("rmse")([1.0, 2.0], np.zeros((2, 3)))
 
 
+@pytest.mark.parametrize("name", ["hits@1", "hits@9", "mrr"])
+def test_without_a_true_pair_a_ranking_has_no_score(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}: no pair is true \(label 1\), so it is undefined"):
+        get_metric(name)([0, 0], [0.5, 0.6])
+    with pytest.raises(ValueError, match=r"labels of shape \[2\] but scores of shape \[2, 2\]"):
+        get_metric(name)([0, 1], np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("name", ["mae", "rmse", "mape", "bitwise_accuracy"])
+def test_without_a_label_there_is_no_score(name: str) -> None:
+    with pytest.raises(ValueError, match="every label is missing"):
+        get_metric(name)(np.full((2, 1), np.nan), np.ones((2, 1)))
+
+
 def test_filtered_mrr() -> None:
     # graph 0: ranks 1 and 2.5 (one above, one level); graph 7: rank 2
     true = [[0, 0, 1], [0, 0, 0], [0, 1, 0], [0, 1, 1], [0, 1, 0], [7, 2, 0], [7, 2, 1]]
