@@ -251,6 +251,8 @@ def test_entries_of_the_graph_are_dropped_in_training_only() -> None:
 def test_what_is_out_of_range_is_refused() -> None:
     for options, message in (
         ({"depth": -1}, "NCNC: depth=-1; pass 0 or more"),
+        ({"train_degree": 0}, "NCNC: train_degree=0; pass 1 or more"),
+        ({"test_degree": 0}, "NCNC: test_degree=0; pass 1 or more"),
         ({"split_size": 0}, "NCNC: split_size=0; pass 1 or more"),
         ({"prior": 0.0}, "NCNC: prior=0.0; pass a number above 0"),
         ({"dropout": 1.0}, "NCNC: dropout=1.0; pass a number from 0 to below 1"),

@@ -188,7 +188,8 @@ class NCNC(NCN):
             beta=beta,
         )
         bounds = {"depth": (depth, 0), "split_size": (split_size, 1)}
-        bounds |= {"train_degree": (train_degree or 1, 1), "test_degree": (test_degree or 1, 1)}
+        most = {"train_degree": train_degree, "test_degree": test_degree}
+        bounds |= {name: (value, 1) for name, value in most.items() if value is not None}
         for name, (value, least) in bounds.items():
             if value < least:
                 raise ValueError(f"NCNC: {name}={value}; pass {least} or more")
