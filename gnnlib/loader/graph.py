@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,8 +44,13 @@ class SampledGraph:
         refuse_hypergraph(who, data)
         if isinstance(data, HeteroData):
             self.is_hetero = True
-            self.sizes = {str(t): int(data[t].num_nodes) for t in data.node_types}
+            self.sizes = {str(t): self._size(data, t) for t in data.node_types}
             stores = {kind: data[kind] for kind in data.edge_types}
+            if unknown := {t for kind in stores for t in (kind[0], kind[-1])} - set(self.sizes):
+                raise ValueError(
+                    f"{who}: edges name the node types {sorted(unknown)}, of which there are no nodes; set "
+                    "their num_nodes"
+                )
         elif isinstance(data, Data):
             self.is_hetero = False
             self.sizes, stores = {PLAIN: int(data.num_nodes or 0)}, {PLAIN_EDGE: data._store}
@@ -77,6 +83,17 @@ class SampledGraph:
             raise ValueError(f"{who}: no edges have the weight_attr {weight_attr!r}")
         if share_memory:
             self._share()
+
+    def _size(self, data: HeteroData, name: str) -> int:
+        with warnings.catch_warnings():  # PyG's, beside the sentence
+            warnings.simplefilter("ignore")
+            size = data[name].num_nodes
+        if size is None:
+            raise ValueError(
+                f"{self.who}: node type {name!r} has no features and no num_nodes; set "
+                f"data[{name!r}].num_nodes, or remove it"
+            )
+        return int(size)
 
     def _edges(self, kind: EdgeType, store: Any) -> CSR:
         size = (self.sizes[kind[0]], self.sizes[kind[-1]])

@@ -10,6 +10,7 @@ from torch_geometric.loader import LinkLoader
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NegativeSampling, SamplerOutput
 from torch_geometric.sampler.base import SubgraphType
 
+from gnnlib.loader.inputs import check_links
 from gnnlib.loader.node import shared
 from gnnlib.loader.sampler import Fanouts, NeighborSampler
 from gnnlib.loader.seeded import SeededIndex, SeededLoader
@@ -52,7 +53,8 @@ class LinkNeighborLoader(LinkLoader, SeededLoader):  # type: ignore[misc]
         seed: fixes the order of the links and all that is drawn, for any number of workers.
         kwargs: of torch's ``DataLoader``.
 
-    Raises: ValueError for arguments that do not fit each other or the graph.
+    Raises: ValueError for arguments that do not fit each other or the graph; TypeError for another kind of
+        ``edge_label_index``.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class LinkNeighborLoader(LinkLoader, SeededLoader):  # type: ignore[misc]
                 ("edge_label_time", "time_attr") if time_attr is None else ("time_attr", "edge_label_time")
             )
             raise ValueError(f"LinkNeighborLoader: {given} is given but {lacks} is not; times need both")
+        check_links("LinkNeighborLoader", data, edge_label_index, edge_label, edge_label_time)
         if neighbor_sampler is None:
             neighbor_sampler = NeighborSampler(
                 data,

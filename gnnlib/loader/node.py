@@ -10,6 +10,7 @@ from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, SamplerOutput
 from torch_geometric.sampler.base import SubgraphType
 
+from gnnlib.loader.inputs import check_input_nodes
 from gnnlib.loader.sampler import Fanouts, NeighborSampler
 from gnnlib.loader.seeded import SeededIndex, SeededLoader
 
@@ -36,6 +37,7 @@ class SeededNodeLoader(NodeLoader, SeededLoader):  # type: ignore[misc]
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        check_input_nodes(type(self).__name__, data, input_nodes, kwargs.get("input_time"))
         NodeLoader.__init__(self, data, node_sampler, input_nodes, seed=seed, **kwargs)
 
     def sampled(self, index: Tensor | list[int]) -> SamplerOutput | HeteroSamplerOutput:
@@ -86,7 +88,8 @@ class NeighborLoader(SeededNodeLoader):
         seed: fixes the order of the seeds and all that is drawn.
         kwargs: of torch's ``DataLoader``.
 
-    Raises: ValueError for arguments that do not fit each other or the graph.
+    Raises: ValueError for arguments that do not fit each other or the graph; TypeError for another kind of
+        ``input_nodes``.
     """
 
     def __init__(
