@@ -23,9 +23,10 @@ class LinkNeighborLoader(LinkLoader, SeededLoader):  # type: ignore[misc]
 
     With ``binary`` negatives, or none, a batch has ``edge_label_index`` and ``edge_label`` (1 or one more
     than the given label for positive links, 0 for negative ones); with ``triplet`` ones ``src_index``,
-    ``dst_pos_index`` and ``dst_neg_index``. It also has ``n_id``, ``e_id``, ``input_id``,
-    ``num_sampled_nodes`` and ``num_sampled_edges``. Negative ends are drawn independently with replacement
-    and may happen to be links; with times of nodes, none is later than its positive link.
+    ``dst_pos_index`` and ``dst_neg_index``. It also has ``n_id``, ``e_id`` and ``input_id``; directional
+    samples ``num_sampled_nodes`` and ``num_sampled_edges`` too, the numbers of each hop, which bidirectional
+    and induced ones lack. Negative ends are drawn independently with replacement and may happen to be links;
+    with times of nodes, none is later than its positive link.
 
     As in PyG, the links of a batch are not taken out of the graph: for training, let the edges of ``data``
     and ``edge_label_index`` be disjoint.

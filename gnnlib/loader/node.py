@@ -60,11 +60,12 @@ class NeighborLoader(SeededNodeLoader):
     """Mini-batches of seed nodes and sampled neighbours, as PyG's loader of this name makes them.
 
     A batch is a ``Data`` or ``HeteroData`` whose first ``batch_size`` nodes are the seeds, with ``n_id``,
-    ``e_id``, ``input_id``, ``num_sampled_nodes`` and ``num_sampled_edges``; disjoint samples also have
-    ``batch``. The law of the samples is that of :func:`gnnlib.sparse.sample_neighbors`, with 1 - (1 -
-    1/d)^k or k/d for the probability that an edge of a node with d edges is drawn, with and without
-    replacement. An epoch's batches are the same for any number of workers; with ``seed``, in every run.
-    pyg-lib and torch-sparse are not needed.
+    ``e_id`` and ``input_id``; directional samples also have ``num_sampled_nodes`` and ``num_sampled_edges``,
+    the numbers of each hop, which bidirectional and induced ones lack; disjoint samples have ``batch``. The
+    law of the samples is that of :func:`gnnlib.sparse.sample_neighbors`, with 1 - (1 - 1/d)^k or k/d for the
+    probability that an edge of a node with d edges is drawn, with and without replacement. An epoch's batches
+    are the same for any number of workers; with ``seed``, in every run. pyg-lib and torch-sparse are not
+    needed.
 
     Hamilton et al., Inductive Representation Learning on Large Graphs, NeurIPS 2017.
 
