@@ -13,7 +13,7 @@ def measure(
         list[Path],
         typer.Argument(metavar="RUN...", help="Run directories of `gnnlib train`.", show_default=False),
     ],
-    samples: Annotated[int, typer.Option(min=0, help="Nodes to measure; 0: all of them.")] = 500,
+    samples: Annotated[int, typer.Option(min=0, help="Nodes to measure, 2 or more; 0: all of them.")] = 500,
     max_hops: Annotated[int | None, typer.Option(min=0, help="Last hop. [as far as the model looks]")] = None,
     out: Annotated[Path, typer.Option(help="With several runs: folder of the table and the picture.")] = Path(
         "runs/measure"
@@ -61,7 +61,7 @@ def _comparison(found: dict[str, Any]) -> Any:
         told = [f"{m['curve'][h]:.2g}" if h < len(m["curve"]) else "0" for h in hops]
         table.add_row(
             name, score(m["test"], found["metric"], unit=True), f"{m['R']:.2f} ({low:.2f} to {high:.2f})",
-            str(m["reach"]), *told,
+            f"{m['reach']}{' either way' if m['hops'] == 'undirected' else ''}", *told,
         )  # fmt: skip
     return table
 
@@ -76,10 +76,14 @@ def _table(found: dict[str, Any]) -> Any:
     if far := found.get("influence"):
         low, high = far["R_interval"]
         table.add_row("range R, hops", f"{far['R']:.3f} ({low:.3f} to {high:.3f}, 95 %)")
-        table.add_row("reach, hops", str(far["reach"]))
+        way = ", in either direction" if far["hops"] == "undirected" else ""
+        table.add_row(f"reach, hops{way}", str(far["reach"]))
+        if far["apart"]:
+            table.add_row("influence that no path brings", f"{far['apart']:.2%}")
         table.add_row("nodes measured", f"{far['nodes']:,}")
+        base = f", relative to hop {far['relative_to']}" if far["relative_to"] else ""
         for hop, (value, error) in enumerate(zip(far["curve"], far["curve_error"], strict=True)):
-            table.add_row(f"influence at hop {hop}", f"{value:.4g} ± {error:.2g}")
+            table.add_row(f"influence at hop {hop}{base}", f"{value:.4g} ± {error:.2g}")
     for row in found.get("smoothing") or ():
         table.add_row(f"energy share, {row['layer']}", f"{row['share']:.4g}")
     if (gap := found.get("gap")) and gap["at_best"] is not None:

@@ -11,11 +11,15 @@ once therefore gives the Jacobian rows of all of them, as long as no input can b
 whole graph serves seeds whose balls do not meet, or each seed brings a copy of its ball, one hop wider than
 the reach, so that every node that matters keeps all its neighbours. PyG's ``total_influence`` cuts the ball
 at ``max_hops`` and so changes the degrees on its rim.
+
+Distances follow incoming edges. A model that also looks against the edges of a directed graph feels nodes
+from which no such path comes, so for it hops are counted without regard to direction.
 """
 
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -27,10 +31,12 @@ from gnnlib.measure.rows import frozen, sparing
 from gnnlib.measure.trim import Layers, Steps, layers_of, trimmed
 from gnnlib.sparse import CSR, as_csr
 from gnnlib.sparse.hops import Balls, ball_edges, balls, hop_distance, pack_balls
+from gnnlib.sparse.symmetric import keys, symmetrized
 
 __all__ = ["influence"]
 
 Method: TypeAlias = Literal["auto", "balls", "colored", "single"]
+Hops: TypeAlias = Literal["auto", "directed", "undirected"]
 
 #: Rows of one union of balls. Larger ones share the cost of a call among more seeds, until the activations
 #: leave the cache (fastest of 2,048 to 16,384 for 4, 8 and 16 layers, on two cores of an EPYC Milan).
@@ -50,6 +56,7 @@ def influence(
     normalize: bool = True,
     method: Method = "auto",
     reach: int | None = None,
+    hops: Hops = "auto",
     seed: int = 0,
     edge_args: Sequence[str] = (),
 ) -> InfluenceByHop:
@@ -62,26 +69,36 @@ def influence(
         data: has ``x`` and ``edge_index``, and what ``edge_args`` names.
         max_hops: the last hop that is counted; None: as far as the model looks.
         num_samples: how many nodes, drawn evenly; None: all of them, and then nothing is estimated.
-        normalize: divide the curve by its value at hop 0.
+        normalize: divide the curve by its value at hop 0, or by its largest where that is 0, with a warning.
         method: ``"balls"``: each node brings a copy of the ball it depends on, many in one pass; exact for
             layers that know of a neighbour no more than its own neighbours. ``"colored"``: the whole graph in
             each pass, with seeds whose balls do not meet; exact for all local layers. ``"single"``: one node
             in a pass; for models that look at the whole graph. ``"auto"``: balls, if they give the outputs of
-            the whole graph, else colored.
+            the whole graph, else colored; single, also in place of colored, if nodes are felt that no path
+            joins.
         reach: hops that the model looks; None: found by trying.
+        hops: how far u is from v: ``"directed"``: along paths from u to v; ``"undirected"``: along edges in
+            either direction; ``"auto"``: directed, unless the model looks against the edges, which is tried
+            on the graph and on an acyclic part of it. The result says which it was, and which share of the
+            influence comes from nodes that no path joins.
         seed: of the draw of nodes.
         edge_args: names of tensors over edges that the model takes as keywords, such as ``edge_weight``.
 
     Shapes: x ``[N, F]``, edge_index ``[2, E]`` -> :class:`InfluenceByHop` over S nodes and H + 1 hops.
     Cost: C backward passes over the balls of all nodes, or over the graph for each colour.
-    Raises: TypeError for features that are no floats; ValueError when the model looks farther than ``reach``,
-        or balls do not give the outputs of the whole graph.
+    Raises: TypeError for features that are no floats; ValueError for options out of range, when the model
+        looks farther than ``reach``, or balls do not give the outputs of the whole graph.
     """
     x, edge_index = data.x, data.edge_index
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise TypeError("influence: data.x holds no floats; influence is a derivative by real features")
     if method not in ("auto", "balls", "colored", "single"):
         raise ValueError(f"influence: method={method!r}; choose auto, balls, colored or single")
+    if hops not in ("auto", "directed", "undirected"):
+        raise ValueError(f"influence: hops={hops!r}; choose auto, directed or undirected")
+    for name, value in (("max_hops", max_hops), ("reach", reach)):
+        if value is not None and value < 0:
+            raise ValueError(f"influence: {name}={value}; pass 0 or more, or None to find it")
     num_nodes = int(x.size(0))
     if num_samples is not None and num_samples < 1:
         raise ValueError(f"influence: num_samples={num_samples}; pass 1 or more, or None for all nodes")
@@ -89,21 +106,32 @@ def influence(
     nodes = draw[: num_nodes if num_samples is None else num_samples].sort().values
     with frozen(model):
         work = _Work(model, x, edge_index, {name: data[name] for name in edge_args}, nodes)
-        found = work.probe() if reach is None else reach
-        while True:
-            by_hop, beyond, used = work.measure(found, method)
-            if not beyond:
-                break
-            if reach is not None:
-                raise ValueError(
-                    f"influence: outputs depend on nodes beyond reach={reach} hops along incoming edges; "
-                    "pass a larger reach, or reach=None, or method='single' for a model without a reach"
-                )
-            found = min(2 * found + 1, num_nodes)
-    last = found if max_hops is None else max_hops
-    shown = by_hop.new_zeros(nodes.numel(), last + 1)
-    shown[:, : min(last, found) + 1] = by_hop[:, : last + 1]
-    return InfluenceByHop(shown, nodes, num_nodes, normalize, found, used)
+        felt, used = work.felt_hops(method, reach, hops)
+    last = felt.by_hop.size(1) - 1 if max_hops is None else max_hops
+    shown = felt.by_hop.new_zeros(nodes.numel(), last + 1)
+    width = min(last + 1, felt.by_hop.size(1))
+    shown[:, :width] = felt.by_hop[:, :width]
+    found = InfluenceByHop(
+        shown, nodes, num_nodes, normalize, felt.by_hop.size(1) - 1, used, work.hops, felt.apart
+    )
+    if normalize and found.base:
+        warnings.warn(
+            f"influence: no output depends on the node itself, so the curve is relative to hop {found.base}; "
+            "pass normalize=False for the values",
+            stacklevel=2,
+        )
+    return found
+
+
+class _Felt(NamedTuple):
+    """T_h for h = 0 .. reach, the share of nodes without a path, and whether something lies beyond the reach.
+
+    Shapes: by_hop ``[S, reach + 1]``, apart ``[S]``.
+    """
+
+    by_hop: Tensor
+    apart: Tensor
+    beyond: bool
 
 
 class _Union(NamedTuple):
@@ -120,7 +148,7 @@ class _Union(NamedTuple):
 
 
 class _Work:
-    """One measurement: the model, the graph and the nodes."""
+    """One measurement: the model, the graph, the nodes, and ``near``, the graph in which hops count."""
 
     def __init__(
         self, model: nn.Module, x: Tensor, edge_index: Tensor, extra: dict[str, Tensor], nodes: Tensor
@@ -133,6 +161,7 @@ class _Work:
             nodes,
         )
         self.adj: CSR = as_csr(edge_index, (x.size(0), x.size(0)))
+        self.near, self.hops = self.adj, "directed"
         with torch.no_grad():
             self.out = model(self.x, edge_index, **extra)
         if self.out.dim() != 2 or self.out.size(0) != x.size(0):
@@ -141,41 +170,96 @@ class _Work:
                 "gives a row for each node"
             )
 
-    def probe(self) -> int:
-        """The farthest hop that a random mixture of the outputs of a few nodes depends on."""
-        leaf = self.x.clone().requires_grad_()
-        out = self.model(leaf, self.edge_index, **self.extra)
-        if not out.requires_grad:
-            return 0
-        draw = torch.Generator().manual_seed(0)
-        weight = torch.randn(out.size(1), generator=draw).to(out)
-        farthest = 0
-        for v in self.nodes[:: max(1, self.nodes.numel() // _PROBES)][:_PROBES]:
-            (grad,) = torch.autograd.grad(out[v] @ weight, leaf, retain_graph=True)
-            felt = (grad != 0).any(1).cpu()
-            hops = hop_distance(self.adj, v.reshape(1))
-            farthest = max(farthest, int(hops[felt].max()) if bool(felt.any()) else 0)
-        return farthest
+    def felt_hops(self, method: Method, reach: int | None, hops: Hops) -> tuple[_Felt, str]:
+        """What all nodes feel, and the method that was used."""
+        if hops == "undirected" or (hops == "auto" and self._looks_back()):
+            self._either_way()
+        if method == "single":
+            return self._checked(self._single(), reach), method
+        found, apart = self._farthest() if reach is None else (reach, False)
+        if apart and method != "balls":
+            return self._single(), "single"
+        while True:
+            felt, used = self._measure(found, method)
+            if reach is not None or not felt.beyond:
+                return self._checked(felt, reach), used
+            if found < self.adj.num_rows:
+                found = min(2 * found + 1, self.adj.num_rows)
+            elif hops == "auto" and self.hops == "directed":  # felt, but by no path along the edges
+                self._either_way()
+                found, _ = self._farthest()
+            else:
+                return self._single(), "single"
 
-    def measure(self, reach: int, method: Method) -> tuple[Tensor, bool, str]:
-        """T_h for h = 0 .. reach, whether something lies beyond the reach, and the method that was used."""
+    def _checked(self, felt: _Felt, reach: int | None) -> _Felt:
+        if reach is not None and (felt.beyond or felt.by_hop.size(1) > reach + 1):
+            raise ValueError(
+                f"influence: outputs depend on nodes beyond reach={reach} hops of {self.hops} edges; pass a "
+                "larger reach, or reach=None"
+            )
+        return felt
+
+    def _either_way(self) -> None:
+        self.near, self.hops = symmetrized(self.adj).adj, "undirected"
+
+    def _looks_back(self) -> bool:
+        """Whether outputs depend on nodes from which no path comes, here or on a part without cycles."""
+        if symmetrized(self.adj).adj.num_edges == torch.unique(keys(self.adj)).numel():
+            return False  # both directions of every edge are there
+        if any(bool((hop < 0).any()) for hop in self._felt(self.adj, self.edge_index, self.extra)):
+            return True
+        ends = self.adj.edge_index.cpu()
+        up = ends[0] < ends[1]
+        keep = up if 2 * int(up.sum()) >= int((ends[0] != ends[1]).sum()) else ends[0] > ends[1]
+        part = ends[:, keep].to(self.x.device)
+        extra = {k: v[keep.to(v.device)] for k, v in self.extra.items()}
+        try:
+            with torch.no_grad():
+                if torch.equal(self.model(self.x, part, **extra), self.out):
+                    return False  # the model does not ask which edges there are
+            felt = self._felt(as_csr(part, self.adj.shape), part, extra, torch.unique(ends[0, keep]))
+        except (IndexError, RuntimeError, TypeError, ValueError):
+            return False  # the model serves no other graph than its own
+        return any(bool((hop < 0).any()) for hop in felt)
+
+    def _felt(
+        self, adj: CSR, edge_index: Any, extra: dict[str, Tensor], nodes: Tensor | None = None
+    ) -> list[Tensor]:
+        """Hops, in ``adj``, of what a random mixture of the outputs of each of a few nodes depends on."""
+        leaf = self.x.clone().requires_grad_()
+        out = self.model(leaf, edge_index, **extra)
+        if not out.requires_grad:
+            return []
+        nodes = self.nodes if nodes is None else nodes
+        weight = torch.randn(out.size(1), generator=torch.Generator().manual_seed(0)).to(out)
+        hops = []
+        for v in nodes[:: max(1, nodes.numel() // _PROBES)][:_PROBES]:
+            (grad,) = torch.autograd.grad(out[v] @ weight, leaf, retain_graph=True)
+            hops.append(hop_distance(adj, v.reshape(1))[(grad != 0).any(1).cpu()])
+        return hops
+
+    def _farthest(self) -> tuple[int, bool]:
+        """The last hop that a few nodes feel, and whether they feel nodes that no path joins."""
+        hop = torch.cat([torch.zeros(1), *self._felt(self.near, self.edge_index, self.extra)])
+        return int(hop.max()), bool((hop < 0).any())
+
+    def _measure(self, reach: int, method: Method) -> tuple[_Felt, str]:
         if method in ("auto", "balls"):
             done = self._by_balls(reach)
             if done is not None:
-                return *done, "balls"
+                return done, "balls"
             if method == "balls":
                 raise ValueError(
                     f"influence: balls of reach={reach} do not give the outputs of the whole graph: the "
                     "model looks farther, or knows more of a node than its neighbours; pass reach=None or "
                     "method='colored'"
                 )
-        single = method == "single"
-        return *self._colored(reach, single), "single" if single else "colored"
+        return self._colored(reach), "colored"
 
-    def _by_balls(self, reach: int) -> tuple[Tensor, bool] | None:
+    def _by_balls(self, reach: int) -> _Felt | None:
         result = self.x.new_zeros(self.nodes.numel(), reach + 1, device="cpu")
         scale = float(self.out.abs().max()) if self.out.numel() else 0.0
-        every = balls(self.adj, self.nodes, reach + 1)
+        every = balls(self.near, self.nodes, reach + 1)
         beyond = False
         layers = self._layers(self._union(every, *next(_runs(every.ptr, _TRIED))), reach)
         for first, last in _runs(every.ptr, ROWS):
@@ -190,7 +274,7 @@ class _Work:
             beyond |= bool((size[~inside] > 0).any())
             place = (union.owner * (reach + 1) + union.hop)[inside]
             result[first:last].view(-1).index_add_(0, place, size[inside])
-        return result, beyond
+        return _Felt(result, result.new_zeros(result.size(0)), beyond)
 
     def _union(self, every: Balls, first: int, last: int) -> _Union:
         part = _cut(every, first, last)
@@ -248,10 +332,10 @@ class _Work:
         by_hop = torch.zeros(int(union.hop.max()) + 1, dtype=grad.dtype)
         return by_hop.index_add(0, union.hop, grad.abs().sum(1).cpu())
 
-    def _colored(self, reach: int, single: bool) -> tuple[Tensor, bool]:
+    def _colored(self, reach: int) -> _Felt:
         result = self.x.new_zeros(self.nodes.numel(), reach + 1, device="cpu")
-        every = balls(self.adj, self.nodes, reach)
-        group = torch.arange(self.nodes.numel()) if single else pack_balls(every, self.adj.num_rows)
+        every = balls(self.near, self.nodes, reach)
+        group = pack_balls(every, self.adj.num_rows)
         owner = torch.repeat_interleave(torch.arange(self.nodes.numel()), every.ptr.diff())
         leaf = self.x.clone().requires_grad_()
         out = self.model(leaf, self.edge_index, **self.extra)
@@ -260,10 +344,23 @@ class _Work:
             size = _accumulate(out[self.nodes[members].to(out.device)], leaf, keep=True)
             rows = _rows(every.ptr, members)
             result.view(-1).index_add_(0, owner[rows] * (reach + 1) + every.hop[rows], size[every.node[rows]])
-            if not single:
-                size[every.node[rows]] = 0
-                beyond |= bool((size > 0).any())
-        return result, beyond
+            size[every.node[rows]] = 0
+            beyond |= bool((size > 0).any())
+        return _Felt(result, result.new_zeros(result.size(0)), beyond)
+
+    def _single(self) -> _Felt:
+        """One node in a pass, so that nothing it feels can be another's, however far it is."""
+        leaf = self.x.clone().requires_grad_()
+        out = self.model(leaf, self.edge_index, **self.extra)
+        rows, apart = [], []
+        for v in self.nodes:
+            size = _accumulate(out[v.reshape(1).to(out.device)], leaf, keep=True)
+            hop, felt = hop_distance(self.near, v.reshape(1)), size != 0
+            joined = felt & (hop >= 0)
+            rows.append(torch.bincount(hop[joined], size[joined], minlength=1).to(size.dtype))
+            apart.append(size[felt & (hop < 0)].sum() / (size.sum() if bool(felt.any()) else 1))
+        by_hop = nn.utils.rnn.pad_sequence(rows, batch_first=True) if rows else leaf.new_zeros(0, 1).cpu()
+        return _Felt(by_hop, torch.stack(apart) if apart else by_hop[:, 0], False)
 
 
 def _accumulate(out: Tensor, x: Tensor, keep: bool = False) -> Tensor:

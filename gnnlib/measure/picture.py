@@ -46,7 +46,7 @@ def draw_influence(curves: Mapping[str, Mapping[str, Any]], path: Path, title: s
     by_hop, ranges = figure.subplots(1, 2, width_ratios=(3, 2))
     for name in names:
         _curve(by_hop, curves[name], colour[name], name)
-    _influence_axes(by_hop)
+    _influence_axes(by_hop, {curves[name].get("relative_to", 0) for name in names})
     by_hop.set_title("Influence by distance, mean over nodes", fontsize=11)
     widest = max(curves[name]["R"] for name in names) or 1.0
     for k, name in enumerate(names):
@@ -79,10 +79,13 @@ def _curve(axes: Any, found: Mapping[str, Any], colour: str, label: str) -> None
     axes.fill_between(hops, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _influence_axes(axes: Any) -> None:
+def _influence_axes(axes: Any, bases: set[int]) -> None:
+    base = (
+        "the node itself" if bases == {0} else f"hop {min(bases)}" if len(bases) == 1 else "one hop of each"
+    )
     axes.set_yscale("log")
     axes.set_xlabel("distance from the node, hops")
-    axes.set_ylabel("total influence of that distance,\nrelative to the node itself")
+    axes.set_ylabel(f"total influence of that distance,\nrelative to {base}")
     _plain(axes)
     axes.legend(frameon=False, fontsize=9)
 
@@ -91,7 +94,7 @@ def _influence(axes: Any, found: Mapping[str, Any]) -> None:
     _curve(axes, found, _BLUE, "mean over nodes, with 95 % interval")
     axes.axvline(found["R"], color=_ORANGE, label=f"range R = {found['R']:.2f} hops")
     axes.set_title("How far the model looks")
-    _influence_axes(axes)
+    _influence_axes(axes, {found.get("relative_to", 0)})
 
 
 def _smoothing(axes: Any, found: Sequence[Mapping[str, Any]]) -> None:

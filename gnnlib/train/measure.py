@@ -20,6 +20,7 @@ from gnnlib.measure import (
 from gnnlib.measure.picture import draw
 from gnnlib.sparse import as_csr
 from gnnlib.sparse.hops import balls
+from gnnlib.sparse.symmetric import symmetrized
 from gnnlib.train import files
 from gnnlib.train.restore import Restored, restore
 from gnnlib.train.tasks import NodeTask
@@ -88,6 +89,8 @@ def _graph(found: Restored) -> Data:
 
 
 def _influence(found: Restored, graph: Data, num_samples: int | None, max_hops: int | None) -> InfluenceByHop:
+    if num_samples == 1:
+        raise ValueError("measure: one node to measure says nothing of the spread; pass 2 or more, or all")
     args = () if graph.edge_weight is None else ("edge_weight",)
     return influence(found.model, graph, max_hops, num_samples, edge_args=args)
 
@@ -96,10 +99,13 @@ def _told(far: InfluenceByHop) -> dict[str, Any]:
     return {
         "curve": far.curve.tolist(),
         "curve_error": far.curve_error.tolist(),
+        "relative_to": far.base,
         "R": far.R,
         "R_interval": list(far.interval()),
         "nodes": int(far.nodes.numel()),
         "reach": far.reach,
+        "hops": far.hops,
+        "apart": far.apart_share,
         "method": far.method,
     }
 
@@ -113,13 +119,14 @@ def _of_nodes(found: Restored, num_samples: int | None, max_hops: int | None) ->
     except ValueError:  # a model without convolutions has no layers to compare
         content["smoothing"] = None
     if far.reach and graph.x.size(0) <= _RESISTORS:
-        content["squashing"] = _squashing(found, graph, far.nodes[:_TARGETS], far.reach)
+        content["squashing"] = _squashing(found, graph, far)
     return content
 
 
-def _squashing(found: Restored, graph: Any, targets: torch.Tensor, reach: int) -> dict[str, Any]:
-    num_nodes = graph.x.size(0)
-    near = balls(as_csr(graph.edge_index, (num_nodes, num_nodes)), targets, reach)
+def _squashing(found: Restored, graph: Any, far: InfluenceByHop) -> dict[str, Any]:
+    num_nodes, targets = graph.x.size(0), far.nodes[:_TARGETS]
+    adj = as_csr(graph.edge_index, (num_nodes, num_nodes))
+    near = balls(symmetrized(adj).adj if far.hops == "undirected" else adj, targets, far.reach)
     draw_pairs = torch.Generator().manual_seed(0)
     pairs = []
     for k, v in enumerate(targets.tolist()):

@@ -39,6 +39,24 @@ def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "generalisation gap" in printed
 
 
+@pytest.mark.filterwarnings("ignore:influence. no output depends on the node itself")
+def test_a_model_that_looks_against_the_edges(
+    tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gnnlib.cli import main
+
+    out = tmp_path / "run"
+    run(TrainConfig(dataset="texas", model="dirgnn", epochs=1, root=str(data_root), out=str(out)))
+    with pytest.raises(SystemExit) as stop:
+        main(["measure", str(out), "--samples", "20"])
+    assert not stop.value.code
+    assert "reach, hops, in either direction" in capsys.readouterr().out
+    found = json.loads((out / "measure.json").read_text())["influence"]
+    assert (found["hops"], found["apart"], found["reach"] < 20) == ("undirected", 0, True)
+    with pytest.raises(ValueError, match="one node to measure says nothing of the spread; pass 2 or more"):
+        measure(out, num_samples=1)
+
+
 def test_a_graph_run_has_its_gap(tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(TrainConfig(dataset="ring-transfer-6", model="gcn", epochs=1, batch_size=500, out=str(out)))
