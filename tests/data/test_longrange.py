@@ -99,6 +99,34 @@ def test_glora_is_decided_exactly_d_steps_away(distance: int) -> None:
     assert not same(graphs, glora(distance, 20, seed=2))
 
 
+@pytest.mark.parametrize("branches", [0, 2, 5])
+@pytest.mark.parametrize("distance", [2, 3, 5, 8])
+def test_glora_labels_say_whether_the_coloured_path_is_there(distance: int, branches: int) -> None:
+    graphs = glora(distance, 150, seed=3, branches=branches)
+    ways = [paths_to_target(g, distance) for g in graphs]
+    always = set.intersection(*map(set, ways[::2]))
+    wanted = {way for way in always if not any(way in other for other in ways[1::2])}
+    assert len(wanted) == 1  # the prescribed colours, which no negative graph has on any path
+    assert all(way.count(next(iter(wanted))) == 1 for way in ways[::2])
+
+
+def paths_to_target(graph: object, steps: int) -> list[tuple[int, ...]]:
+    """The colours along every directed path of so many steps that ends at node 0."""
+    colour = graph.x.argmax(1).tolist()  # type: ignore[attr-defined]
+    into = nx.DiGraph(graph.edge_index.t().tolist()).pred  # type: ignore[attr-defined]
+    paths: list[tuple[int, ...]] = [(0,)]
+    for _ in range(steps):
+        paths = [(*path, u) for path in paths for u in into[path[-1]]]
+    return [tuple(colour[v] for v in path[1:]) for path in paths]
+
+
+@pytest.mark.parametrize("wrong", [{"distance": 1}, {"count": -1}, {"decoys": 0}, {"branches": -1}])
+def test_glora_says_what_is_out_of_range(wrong: dict[str, int]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"glora: .*{name}={value}.*; pass a distance of 2 or more"):
+        glora(**{"distance": 3, "count": 2, **wrong})
+
+
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_properties_against_networkx(family: str) -> None:
     graphs = property_graphs([15, 16, 23], seed=4, families=[family])

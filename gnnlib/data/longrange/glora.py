@@ -21,7 +21,8 @@ def glora(distance: int, count: int, *, seed: int = 0, decoys: int = 3, branches
     Node 0 is the target. ``decoys + 1`` directed chains of ``distance`` nodes end at it. The first has the
     colours that ``seed`` prescribes; the others differ from them before the far end. In a positive graph the
     far end of the first chain has the prescribed colour and that of the second another one; its twin has
-    these two exchanged. Off every chain node hang up to ``branches`` nodes of random colours, alike in both.
+    these two exchanged. Off every chain node hang up to ``branches`` nodes of random colours, alike in both;
+    one that hangs d steps away, where it could end the prescribed path, never has the colour that decides.
     So the twins have the same nodes, edges and colours, and within ``distance - 1`` steps of the target
     the same view.
 
@@ -30,16 +31,19 @@ def glora(distance: int, count: int, *, seed: int = 0, decoys: int = 3, branches
         count: how many twins.
         seed: of the prescribed colours and of the graphs.
         decoys: chains beside the first, at least 1.
-        branches: nodes that hang off a chain node, at most.
+        branches: nodes that hang off a chain node, at most; 0 for none.
 
     Returns: ``2 count`` graphs, positive and negative in turn, with ``x`` ``[n, 5]`` (colour, target),
         ``edge_index``, ``y`` and ``mask`` ``[n]``.
 
     Raises:
-        ValueError: for a distance below 2 or no decoy.
+        ValueError: for a distance below 2, no decoy, or a negative number of twins or branches.
     """
-    if distance < 2 or decoys < 1:
-        raise ValueError(f"glora: distance={distance}, decoys={decoys}; pass at least 2 and at least 1")
+    if distance < 2 or decoys < 1 or count < 0 or branches < 0:
+        raise ValueError(
+            f"glora: distance={distance}, count={count}, decoys={decoys}, branches={branches}; pass a "
+            "distance of 2 or more, a decoy or more, and no negative number"
+        )
     wanted = np.random.RandomState(0).randint(COLOURS, size=distance)  # one task for all seeds
     random = np.random.RandomState(seed)
     chains, length = decoys + 1, distance
@@ -57,6 +61,8 @@ def glora(distance: int, count: int, *, seed: int = 0, decoys: int = 3, branches
         hanging = np.repeat(node.reshape(-1), random.randint(branches + 1, size=node.size))
         extra = 1 + node.size + np.arange(hanging.size)
         extra_colour = random.randint(COLOURS, size=hanging.size)
+        ends_it = (hanging == node[0, -2]) & (extra_colour == wanted[-1])
+        extra_colour[ends_it] = (wanted[-1] + random.randint(1, COLOURS, size=int(ends_it.sum()))) % COLOURS
         edges = np.stack([np.r_[node.reshape(-1), extra], np.r_[toward.reshape(-1), hanging]])
         twin = colour.copy()
         twin[0, -1], twin[1, -1] = colour[1, -1], colour[0, -1]
