@@ -129,6 +129,28 @@ def test_a_cap_leaves_out_busy_meeting_points() -> None:
     assert_close(conv(x, plain_graph()), expected)
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: DiGCNConv(F_IN, 2), lambda: DiGCNInceptionConv(F_IN, 2, alpha=0.3, cap=3)]
+)
+def test_the_gradient_of_weights_passes_through_pagerank(make: Any) -> None:
+    edge_index = torch.tensor([[0, 1, 2, 3, 1, 4], [1, 2, 3, 0, 1, 2]])
+    conv, x = make().double(), draw(5, F_IN)
+    weight = (torch.rand(6, dtype=torch.float64) + 0.5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda w: conv(x, edge_index, w), (weight,))
+    assert torch.autograd.gradgradcheck(lambda w: conv(x, edge_index, w), (weight,))
+
+
+@WEIGHTED
+@pytest.mark.parametrize("cap", [None, 2])
+def test_compiled_layers_count_a_loop_of_the_graph_once(weighted: bool, cap: int | None) -> None:
+    edge_index = torch.tensor([[0, 1, 2, 3, 1], [1, 2, 3, 0, 1]])
+    x, weight = draw(4, F_IN), torch.rand(5, dtype=torch.float64) + 0.5 if weighted else None
+    for conv in (DiGCNConv(F_IN, 2).double(), DiGCNInceptionConv(F_IN, 2, cap=cap).double()):
+        torch._dynamo.reset()
+        compiled = torch.compile(conv, backend="eager")
+        assert_close(compiled(x, edge_index, weight), conv(x, edge_index, weight))
+
+
 @WEIGHTED
 def test_dgcn_is_its_three_dense_terms(weighted: bool) -> None:
     conv, x, weight = DGCNConv(F_IN, F_OUT).double(), draw(N, F_IN), weights(weighted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from gnnlib.nn.conv.gcn_norm import Propagation, gcn_norm, inverse_sqrt
 from gnnlib.nn.conv.sums import SumConv
 from gnnlib.nn.init import reset, zeros
 from gnnlib.nn.linear import Linear
-from gnnlib.sparse import CSR, propagate, segment_reduce, spgemm
+from gnnlib.sparse import CSR, propagate, sddmm, segment_reduce, spgemm
 from gnnlib.sparse.symmetric import from_keys, keys, symmetrized
 
 #: More products than these in a second-order graph are refused: the result would not fit in memory.
@@ -249,10 +249,32 @@ def _wide(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
+class _PageRank(torch.autograd.Function):
+    r"""The fixed point of :math:`y = (1 - \alpha) A(w)\, y + \alpha x`; the transpose's is its gradient.
+
+    Shapes: w ``[E]`` in slot order, x ``[N, F]`` -> ``[N, F]``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, x: Tensor, adj: CSR, steps: int, alpha: float) -> Tensor:
+        y = propagate(adj, x, steps, weight=w, restart=alpha)
+        ctx.save_for_backward(w, y)
+        ctx.options = adj, steps, alpha
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        w, y = ctx.saved_tensors
+        adj, steps, alpha = ctx.options
+        back: Tensor = _PageRank.apply(w, grads[0], adj.transposed, steps, alpha)  # type: ignore[no-untyped-call]
+        return sddmm(adj, back, y) * ((1 - alpha) / alpha), back, None, None, None
+
+
 def pagerank(adj: CSR, alpha: float, out: Tensor, weight: Tensor | None = None) -> Tensor:
     """PageRank of the walk along the edges of ``adj``, whose nodes send ``out`` in all; float64 ``[N]``.
 
-    Iterations contract by 1 - alpha; as many run as double precision shows.
+    Iterations contract by 1 - alpha; as many run as double precision shows. The gradient of weights and
+    ``out`` is that of the fixed point: as many iterations over the transpose, whatever their number.
 
     Shapes: out ``[N]``, weight ``[E]`` -> ``[N]``, summing to 1.
     """
@@ -261,11 +283,15 @@ def pagerank(adj: CSR, alpha: float, out: Tensor, weight: Tensor | None = None) 
     start = torch.full((n, 1), 1 / max(n, 1), dtype=torch.float64, device=adj.device)
     w = None if weight is None else weight.double()
     scale = power_of(out.double(), -1.0)
-    return propagate(adj, start, steps, weight=w, col_scale=scale, restart=alpha)[:, 0]
+    if w is None or not (torch.is_grad_enabled() and (w.requires_grad or scale.requires_grad)):
+        return propagate(adj, start, steps, weight=w, col_scale=scale, restart=alpha)[:, 0]
+    share = adj.to_slots(w) * scale.index_select(0, adj.indices)
+    found: Tensor = _PageRank.apply(share, start, adj.slot_order, steps, alpha)  # type: ignore[no-untyped-call]
+    return found[:, 0]
 
 
 def pagerank_step(adj: CSR, weight: Tensor | None, x: Tensor, alpha: float) -> Propagation:
-    """DiGCN's operator, kept on ``adj`` for plain edges; PageRank itself passes no gradient to weights."""
+    """DiGCN's operator, kept on ``adj`` for plain edges."""
     dtype = _wide(x)
     if weight is None:
         name = ("pagerank step", alpha, dtype)
@@ -276,12 +302,13 @@ def pagerank_step(adj: CSR, weight: Tensor | None, x: Tensor, alpha: float) -> P
 
 
 def _with_loops(adj: CSR, weight: Tensor | None, dtype: torch.dtype) -> tuple[CSR, Tensor]:
-    """The graph with its loops in slot order, and its weights."""
+    """The graph with its loops in slot order, and its weights; those of spare slots of traced code are 0."""
     looped = adj.add_self_loops()
+    used = _used(looped)
     if weight is None:
-        return looped.slot_order, torch.ones(looped.num_edges, dtype=dtype, device=adj.device)
+        return looped.slot_order, used.to(dtype)
     weight = torch.cat([weight.to(dtype), weight.new_ones(adj.num_rows).to(dtype)])
-    return looped.slot_order, looped.to_slots(weight)
+    return looped.slot_order, looped.to_slots(weight) * used
 
 
 def _pagerank_step(
@@ -289,8 +316,7 @@ def _pagerank_step(
 ) -> tuple[Tensor, Tensor]:
     looped, w = _with_loops(adj, weight, dtype)
     _, out = degrees(looped, w, dtype)
-    with torch.no_grad():
-        root = pagerank(looped, alpha, out, w).sqrt()
+    root = pagerank(looped, alpha, out, w).sqrt()
     both = symmetrized(adj.add_self_loops())
     # In rows of targets the weight over what its source sends is the transpose of P.
     share = w * power_of(out, -1.0).index_select(0, looped.indices)
@@ -327,12 +353,18 @@ def _meeting(adj: CSR, weight: Tensor | None, cap: int | None, dtype: torch.dtyp
     return Propagation(pairs, value, inverse_sqrt(segment_reduce(value, pairs.indptr)))
 
 
+def _used(adj: CSR) -> Tensor:
+    """Which slots hold an edge: all but the spare ones at the end, which traced code has for loops."""
+    return torch.arange(adj.num_edges, device=adj.device) < adj.indptr[-1]
+
+
 def _product(adj: CSR, left: Tensor, right: Tensor, cap: int | None, over: Literal["col", "row"]) -> CSR:
     """``M diag M^T`` summed over columns, or ``M^T M`` over rows, of weights in slot order, as a CSR."""
     middle = adj.indices.long() if over == "col" else adj.rows
-    count = torch.bincount(middle, minlength=adj.num_rows)
+    used = _used(adj)
+    count = middle.new_zeros(adj.num_rows).index_add(0, middle, used.long())
     if cap is not None:
-        keep = count.index_select(0, middle) <= cap
+        keep = used & (count.index_select(0, middle) <= cap)
         adj, left, right = _kept(adj, keep), left[keep], right[keep]
         count = torch.where(count <= cap, count, 0)
     products = int(count.square().sum())
