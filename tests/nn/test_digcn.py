@@ -152,11 +152,14 @@ def test_compiled_layers_count_a_loop_of_the_graph_once(weighted: bool, cap: int
 
 
 @WEIGHTED
-def test_dgcn_is_its_three_dense_terms(weighted: bool) -> None:
-    conv, x, weight = DGCNConv(F_IN, F_OUT).double(), draw(N, F_IN), weights(weighted)
+@pytest.mark.parametrize("make", [plain_graph, awkward_graph])
+def test_dgcn_is_its_three_dense_terms(weighted: bool, make: Any) -> None:
+    graph = make()
+    conv, x = DGCNConv(F_IN, F_OUT).double(), draw(N, F_IN)
+    weight = torch.rand(graph.size(1), dtype=torch.float64) + 0.5 if weighted else None
     with torch.no_grad():
         conv.beta.copy_(torch.tensor([0.7, -0.2], dtype=torch.float64))
-    a = dense(plain_graph(), N, weight).t()  # rows are sources
+    a = dense(graph, N, weight).t()  # rows are sources
 
     def inverse(d: Tensor) -> Tensor:
         return torch.diag(torch.where(d > 0, 1 / d.clamp(min=1e-300), 0))
@@ -167,10 +170,10 @@ def test_dgcn_is_its_three_dense_terms(weighted: bool) -> None:
         a @ inverse(a.sum(0)) @ a.t(),
     )
     factors = (1.0, 0.7, -0.2)
-    terms = [
-        f * normalised(with_loops(g)) @ x @ conv.lin.weight.t() for f, g in zip(factors, graphs, strict=True)
-    ]
-    assert_close(conv(x, plain_graph(), weight), torch.cat(terms, dim=1))
+    terms = [f * normalised(g + EYE) @ x @ conv.lin.weight.t() for f, g in zip(factors, graphs, strict=True)]
+    assert_close(conv(x, graph, weight), torch.cat(terms, dim=1))
+    if not weighted:
+        assert_close(conv(x, graph, torch.ones(graph.size(1), dtype=torch.float64)), conv(x, graph))
 
 
 def test_wrong_options_and_hubs_fail_clearly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -174,8 +174,9 @@ class DGCNConv(SumConv):
         A_{Sin} = A^\top D_{out}^{-1} A, \quad A_{Sout} = A D_{in}^{-1} A^\top
 
     Tong et al., Directed Graph Convolutional Network, arXiv 2004.13970, 2020, Eqs. 4 to 9: A has the sources
-    as rows, A_F the larger of two opposite weights, S is GCN's normalisation and the betas are learned.
-    Products are sparse; the widely used library loops over nodes and divides by the other degrees.
+    as rows, A_F the larger of two opposite weights, S is the symmetric normalisation of its argument plus I
+    (also where the diagonal is not 0), and the betas are learned. Parallel edges add up; without weights each
+    counts 1. Products are sparse; the widely used library loops over nodes and divides by the other degrees.
 
     Args:
         in_channels: width of x; -1 takes it from the first call.
@@ -231,7 +232,7 @@ class DGCNConv(SumConv):
             graphs = adj.derive(name, lambda a: _three_graphs(a, None, self.cap, dtype))
         else:
             graphs = _three_graphs(adj, weight, self.cap, dtype)
-        terms = [gcn_norm(g, None if v is None else v.to(h.dtype), h)(h) for g, v in graphs]
+        terms = [gcn_norm(g, v.to(h.dtype), h)(h) for g, v in graphs]
         out = torch.cat([terms[0], self.beta[0] * terms[1], self.beta[1] * terms[2]], dim=1)
         return out if self.bias is None else out + self.bias
 
@@ -386,8 +387,10 @@ def _kept(adj: CSR, keep: Tensor) -> CSR:
 
 def _three_graphs(
     adj: CSR, weight: Tensor | None, cap: int | None, dtype: torch.dtype
-) -> list[tuple[CSR, Tensor | None]]:
-    """The undirected graph, common sources and common targets, each with its values."""
+) -> list[tuple[CSR, Tensor]]:
+    """The undirected graph, common sources and common targets, plus I where they have a diagonal: a loop of
+    weight 1 is still to come where they have none.
+    """
     slots = adj.slot_order
     one = torch.ones(adj.num_edges, dtype=dtype, device=adj.device)
     w = one if weight is None else adj.to_slots(weight.to(dtype))
@@ -397,8 +400,5 @@ def _three_graphs(
     sources = _product(slots, by_out, w, cap, over="col")
     targets = _product(slots, by_in, w, cap, over="row")
     both = symmetrized(adj)
-    undirected = None
-    if weight is not None:
-        forward, backward = both.values(w)
-        undirected = torch.maximum(forward, backward)
-    return [(both.adj, undirected), (sources.slot_order, sources.value), (targets.slot_order, targets.value)]
+    graphs = [both.adj.with_value(torch.maximum(*both.values(w))), sources, targets]
+    return [(g.slot_order, cast(Tensor, g.value) + (g.rows == g.indices)) for g in graphs]
