@@ -301,6 +301,17 @@ def test_the_resolvent_is_a_stochastic_matrix() -> None:
     assert_close(r, resolvent(dense(awkward_graph(), N)))
 
 
+def test_resolvents_have_second_derivatives() -> None:
+    conv, edge_index = DirResolvConv(2, 2, 2).double(), torch.tensor([[0, 1, 2, 3, 1], [1, 2, 0, 1, 3]])
+    x = draw(4, 2).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: conv(x, edge_index).tanh(), (x,))
+    slope = torch.autograd.grad(conv(x, edge_index).square().sum(), x, create_graph=True)[0]
+    slope.square().sum().backward()
+    for lin in (*conv.lins_in, *conv.lins_out):
+        assert isinstance(lin, nn.Module)
+        assert lin.weight.grad.abs().min() > 0
+
+
 def test_a_hub_of_a_thousand_edges_is_solved() -> None:
     n = 1000
     hub = torch.stack([torch.arange(1, n), torch.zeros(n - 1, dtype=torch.long)])
@@ -365,6 +376,10 @@ def test_wrong_options_fail_clearly() -> None:
         MagNetConv(2, 2)(torch.ones(3, 5), torch.tensor([[0], [1]]))
     with pytest.raises(ValueError, match=r"mass has shape \[2\]; expected \[3\]"):
         DirResolvConv(2, 2)(torch.ones(3, 2), torch.tensor([[0], [1]]), mass=torch.ones(2))
+    with pytest.raises(NotImplementedError, match="mass asks for a gradient"):
+        DirResolvConv(2, 2)(
+            torch.ones(3, 2), torch.tensor([[0], [1]]), mass=torch.ones(3, requires_grad=True)
+        )
     with pytest.raises(NotImplementedError, match="edge_weight asks for a gradient"):
         DirResolvConv(2, 2)(torch.ones(3, 2), torch.tensor([[0], [1]]), torch.ones(1, requires_grad=True))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from gnnlib.nn import NSDConv, SheafConv, sheaf_laplacian
 from gnnlib.nn.topo.inverse_root import inverse_root
@@ -165,6 +165,28 @@ def test_inverse_roots_have_gradients_at_equal_eigenvalues() -> None:
         return inverse_root((m + m.transpose(1, 2)) / 2)
 
     assert gradcheck(of_symmetric, (matrix.requires_grad_(),))
+    assert gradgradcheck(of_symmetric, (matrix,))
+    third = matrix[:2, :2, :2].detach().requires_grad_()
+    assert gradgradcheck(
+        lambda m: torch.autograd.grad(of_symmetric(m).square().sum(), m, create_graph=True)[0], (third,)
+    )
+
+
+def test_sheaf_conv_has_second_derivatives() -> None:
+    edge_index = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
+    conv, x = SheafConv(4, 4, 2).double(), draw(3, 4).requires_grad_()
+    maps = draw(4, 2, 2).requires_grad_()
+    assert gradgradcheck(lambda x, m: conv(x, edge_index, m), (x, maps))
+    (by_maps,) = torch.autograd.grad(conv(x, edge_index, maps).sum(), maps, create_graph=True)
+    (mixed,) = torch.autograd.grad(by_maps.square().sum(), x)
+    step = draw(3, 4) * 1e-6
+
+    def penalty(x: Tensor) -> Tensor:
+        (found,) = torch.autograd.grad(conv(x, edge_index, maps).sum(), maps)
+        return found.square().sum()
+
+    slope = (penalty(x + step) - penalty(x - step)) / 2
+    assert torch.allclose(slope, (mixed * step).sum(), rtol=1e-5)
 
 
 # -- layers -------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from gnnlib.nn.conv.base import Adj, ConvOptions
 from gnnlib.nn.conv.directed_norm import degrees
@@ -43,13 +42,13 @@ class DirResolvConv(SumConv):
         **kwargs: ``flow`` of PyG's base class.
 
     Shapes: x ``[N, in]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight ``[E]``,
-        not negative and without a gradient, mass ``[N]``, positive -> ``[N, out]``. The values of a sparse
+        not negative, mass ``[N]``, positive, both without a gradient -> ``[N, out]``. The values of a sparse
         matrix are its edge weights.
     Cost: K solves in each direction, on the narrower side of the maps, of two SpMMs an iteration; iterations
         grow with the largest degree.
     Raises: ValueError for K under 1, an alpha outside [0, 1], when x, edge_index, edge_weight and mass do not
-        fit, or x is a pair; NotImplementedError for weights that ask for a gradient; RuntimeError when a
-        solve does not converge.
+        fit, or x is a pair; NotImplementedError for weights or masses that ask for a gradient; RuntimeError
+        when a solve does not converge.
     """
 
     takes_edge_weight = True
@@ -94,10 +93,11 @@ class DirResolvConv(SumConv):
         x = self._one(x)
         adj = self._graph(edge_index, x, x)
         weight = self._edge_weight(adj, edge_weight, x)
-        if weight is not None and weight.requires_grad:
-            raise NotImplementedError(
-                "DirResolvConv: edge_weight asks for a gradient, which it does not have; detach it"
-            )
+        for name, value in (("edge_weight", weight), ("mass", mass)):
+            if value is not None and value.requires_grad:
+                raise NotImplementedError(
+                    f"DirResolvConv: {name} asks for a gradient, which it does not have; detach it"
+                )
         if mass is not None and mass.shape != (x.size(0),):
             raise ValueError(f"DirResolvConv: mass has shape {list(mass.shape)}; expected [{x.size(0)}]")
         out = None
@@ -149,7 +149,7 @@ class Resolvent:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Solve for every column of x ``[N, F]``."""
-        out: Tensor = _Resolve.apply(x.to(self.mass.dtype), self)  # type: ignore[no-untyped-call]
+        out: Tensor = _Resolve.apply(x.to(self.mass.dtype), self, False)  # type: ignore[no-untyped-call]
         return out.to(x.dtype)
 
     def solve(self, x: Tensor, transposed: bool) -> Tensor:
@@ -165,18 +165,17 @@ class Resolvent:
 
 
 class _Resolve(torch.autograd.Function):
-    """A solve whose gradient is a solve of the transpose."""
+    """A solve whose gradient is a solve of the transpose, and so on."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, resolvent: Resolvent) -> Tensor:
-        ctx.resolvent = resolvent
-        return resolvent.solve(x, transposed=False)
+    def forward(ctx: Any, x: Tensor, resolvent: Resolvent, transposed: bool) -> Tensor:
+        ctx.resolvent, ctx.transposed = resolvent, transposed
+        return resolvent.solve(x, transposed)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        resolvent: Resolvent = ctx.resolvent
-        return resolvent.solve(grad, transposed=True), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        back: Tensor = _Resolve.apply(grads[0], ctx.resolvent, not ctx.transposed)  # type: ignore[no-untyped-call]
+        return back, None, None
 
 
 def bicgstab(apply: Any, right: Tensor, diagonal: Tensor) -> Tensor:
