@@ -47,7 +47,8 @@ class AIRGate(nn.Module):
                 f"AIRGate: h has shape {list(h.shape)} but h_0 has {list(h_0.shape)}; pass one width"
             )
         share = (self.here(h) + self.start(h_0)).sigmoid()
-        return torch.lerp(h, h_0, share)
+        dtype = torch.promote_types(h.dtype, h_0.dtype)  # autocast gives a share that is narrower
+        return torch.lerp(h.to(dtype), h_0.to(dtype), share.to(dtype))
 
     def __repr__(self) -> str:
         return f"AIRGate({self.here.in_channels})"
@@ -69,7 +70,8 @@ class AIRConv(SumConv):
         **kwargs: ``flow`` of PyG's base class.
 
     Shapes: x ``[N, channels]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight
-        ``[E]`` -> ``[N, channels]``. The values of a sparse matrix are its edge weights.
+        ``[E]`` -> ``[N, channels]``, all of x's dtype, which weights take. The values of a sparse matrix are
+        its edge weights.
     Cost: K SpMMs and the K hops for the gate's gradient.
     Raises: ValueError for a negative K, when x, edge_index and edge_weight do not fit, or x is a pair.
     """
@@ -95,7 +97,8 @@ class AIRConv(SumConv):
         x = self._one(x)
         self.gate.here.expect(x.size(1))
         adj = self._graph(edge_index, x, x)
-        step = gcn_norm(adj, self._edge_weight(adj, edge_weight, x), x, add_self_loops=self.add_self_loops)
+        weight = self._weight_like(x, adj, edge_weight)
+        step = gcn_norm(adj, weight, x, add_self_loops=self.add_self_loops)
         h = x
         for _ in range(self.K):
             h = step(self.gate(h, x))

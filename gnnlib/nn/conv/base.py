@@ -200,6 +200,11 @@ class Conv(nn.Module):
         weight = edge_weight.reshape(-1)
         return weight if weight.is_floating_point() else weight.to(x.dtype)
 
+    def _weight_like(self, x: Tensor, adj: CSR, edge_weight: Tensor | None) -> Tensor | None:
+        """:meth:`_edge_weight` in the dtype of x, for layers that map what they have propagated."""
+        weight = self._edge_weight(adj, edge_weight, x)
+        return None if weight is None else weight.to(x.dtype)
+
     def _aggregate(self, adj: CSR, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """Reduce the messages w_ij x_j of each target by ``aggr``: ``[C, F]`` -> ``[R, F']``."""
         if self.aggr_module is None or self.reduces:

@@ -30,7 +30,8 @@ class DAGNNConv(SumConv):
         **kwargs: ``flow`` of PyG's base class.
 
     Shapes: x ``[N, channels]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight
-        ``[E]`` -> ``[N, channels]``. The values of a sparse matrix are its edge weights.
+        ``[E]`` -> ``[N, channels]``, all of x's dtype, which weights take. The values of a sparse matrix are
+        its edge weights.
     Cost: K SpMMs in one call, and the K + 1 hops, ``[K + 1, N, channels]``, for the gates' gradient;
         channels + 1 parameters.
     Raises: ValueError for a negative K, when x, edge_index and edge_weight do not fit, or x is a pair.
@@ -58,7 +59,8 @@ class DAGNNConv(SumConv):
         x = self._one(x)
         self.gate.expect(x.size(1))
         adj = self._graph(edge_index, x, x)
-        step = gcn_norm(adj, self._edge_weight(adj, edge_weight, x), x, add_self_loops=self.add_self_loops)
+        weight = self._weight_like(x, adj, edge_weight)
+        step = gcn_norm(adj, weight, x, add_self_loops=self.add_self_loops)
         hops = repeat(step, x, self.K, every=True)  # [K + 1, N, C]
         gates = self.gate(hops).squeeze(-1).sigmoid()  # [K + 1, N]
         return torch.einsum("kn,knc->nc", gates, hops)

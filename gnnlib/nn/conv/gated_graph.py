@@ -29,7 +29,8 @@ class GatedGraphConv(Conv):
         **kwargs: ``flow`` of PyG's base class.
 
     Shapes: x ``[N, in]`` with in <= out, edge_index ``[2, E]`` or any form that :func:`as_csr` takes,
-        edge_weight ``[E]`` -> ``[N, out]``. The values of a sparse matrix are its edge weights.
+        edge_weight ``[E]`` -> ``[N, out]``, all of x's dtype, which weights take. The values of a sparse
+        matrix are its edge weights.
     Cost: a step takes one SpMM and the cell's products over nodes; no per-edge tensor.
     Raises: ValueError when x is wider than the state, is a pair, or does not fit edge_index and edge_weight.
     """
@@ -66,7 +67,7 @@ class GatedGraphConv(Conv):
                 "filled up with zeros, so pass at most that many or map it first"
             )
         adj = self._graph(edge_index, x, x)
-        weight = self._edge_weight(adj, edge_weight, x)
+        weight = self._weight_like(x, adj, edge_weight)
         if weight is not None:
             weight, adj = adj.to_slots(weight), adj.slot_order  # once here, not at each step
         x = F.pad(x, (0, self.out_channels - x.size(1)))

@@ -30,7 +30,8 @@ class MixHopConv(Conv):
         **kwargs: ``aggr`` (``"sum"``) and ``flow`` of PyG's base class.
 
     Shapes: x ``[N, in]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight ``[E]``
-        -> ``[N, len(P) * out]``. The values of a sparse matrix are its edge weights.
+        -> ``[N, len(P) * out]``, all of x's dtype, which weights take. The values of a sparse matrix are its
+        edge weights.
     Cost: as many SpMMs of x as the highest power, in one call; all hops, max(P) N in numbers.
     Raises: ValueError for no powers or a negative one, when x, edge_index and edge_weight do not fit, or when
         x is a pair.
@@ -72,7 +73,8 @@ class MixHopConv(Conv):
         """Map the hops of x ``[N, in]`` -> ``[N, len(P) * out]``."""
         x = self._one(x)
         adj = self._graph(edge_index, x, x)
-        step = gcn_norm(adj, self._edge_weight(adj, edge_weight, x), x, add_self_loops=self.add_self_loops)
+        weight = self._weight_like(x, adj, edge_weight)
+        step = gcn_norm(adj, weight, x, add_self_loops=self.add_self_loops)
         hops = repeat(step, x, max(self.powers), self.aggr, every=True)
         out = torch.cat([self.lins[p](hops[p]) for p in self.powers], dim=-1)
         return out if self.bias is None else out + self.bias
