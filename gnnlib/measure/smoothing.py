@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gnnlib.measure.rows import frozen
 from gnnlib.nn.conv.base import Conv
 from gnnlib.sparse import CSR, as_csr, spmm
+from gnnlib.sparse.symmetric import keys, symmetrized
 
 __all__ = ["dirichlet_energy", "LayerEnergy", "smoothing"]
 
@@ -41,10 +42,17 @@ def dirichlet_energy(x: Tensor, edge_index: Any) -> Tensor:
 
     Shapes: x ``[N, F]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes -> a number.
     Cost: one sparse product.
-    Raises: ValueError when x and the graph do not fit.
+    Raises: ValueError when x and the graph do not fit, or the graph is directed.
     """
     adj = as_csr(edge_index, (x.size(0), x.size(0)))
+    if not _both_ways(adj):
+        raise ValueError("dirichlet_energy: the graph is directed; pass both directions of every edge")
     return _energy(x, adj)
+
+
+def _both_ways(adj: CSR) -> bool:
+    pairs, back = (keys(a).sort().values for a in (adj, adj.transposed))
+    return bool(torch.equal(pairs, back))
 
 
 def _energy(x: Tensor, adj: CSR) -> Tensor:
@@ -58,7 +66,7 @@ def smoothing(model: nn.Module, data: Any, *, layers: list[str] | None = None) -
 
     Args:
         model: ``model(x, edge_index)``; evaluated in eval mode, and left as it was.
-        data: has ``x`` and ``edge_index`` of an undirected graph.
+        data: has ``x`` and ``edge_index``; the energy of a directed graph is that without its directions.
         layers: names of the modules to look at; None: the convolutions of gnnlib and of PyG.
 
     Raises:
@@ -75,6 +83,8 @@ def smoothing(model: nn.Module, data: Any, *, layers: list[str] | None = None) -
         raise ValueError("smoothing: the model has no convolution of gnnlib or PyG; name its layers")
     num_nodes = data.x.size(0)
     adj = as_csr(data.edge_index, (num_nodes, num_nodes))
+    if not _both_ways(adj):
+        adj = symmetrized(adj).adj
     found = [_measured("input", data.x, adj)]
 
     def watch(name: str) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 import torch
+from torch_geometric.data import Data
 
 from gnnlib.measure import dirichlet_energy, effective_resistance, generalisation_gap, sensitivity, smoothing
 from gnnlib.measure.picture import draw, draw_influence
@@ -26,6 +27,16 @@ def test_energy_is_the_quadratic_form() -> None:
     assert_close(dirichlet_energy(data.x, data.edge_index), torch.trace(data.x.t() @ laplacian @ data.x))
     smooth = (a.sum(1).sqrt())[:, None]  # the kernel of the Laplacian
     assert_close(dirichlet_energy(smooth, data.edge_index), torch.tensor(0.0, dtype=torch.float64))
+
+
+def test_energy_knows_no_directions() -> None:
+    x, one_way = grid().x[:3], torch.tensor([[0, 1], [1, 2]])
+    with pytest.raises(ValueError, match="the graph is directed; pass both directions of every edge"):
+        dirichlet_energy(x, one_way)
+    both = torch.cat([one_way, one_way.flip(0)], dim=1)
+    found = smoothing(Stack(GCNConv(3, 3)).double(), Data(x=x, edge_index=one_way))
+    assert found[0].energy == pytest.approx(float(dirichlet_energy(x, both)))
+    assert all(row.share >= 0 for row in found)
 
 
 def test_propagation_smooths_layer_by_layer() -> None:
