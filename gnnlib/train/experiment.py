@@ -52,12 +52,15 @@ def run(config: TrainConfig, *, progress: Progress | None = None, resume: bool =
 
     Shapes: none.
     Raises:
-        ValueError: the config does not fit the dataset or the directory, or the data hold NaN.
+        ValueError: the config does not fit the dataset or the directory, there is no directory to resume, or
+            the data hold NaN.
         FileExistsError: the directory holds files and ``resume`` is False.
         FloatingPointError: training met NaN or infinity; the last good checkpoint is kept.
         Interrupted: on Ctrl-C, with the command that resumes.
         OSError: the disk refuses.
     """
+    if resume and not config.out:
+        raise ValueError("--resume needs --out, the run directory to finish" + _unfinished(Path("runs")))
     folder = Path(config.out) if config.out else _default_out(config)
     _check_folder(folder, config, resume)
     device = fabrics.launch(config).device
@@ -103,6 +106,13 @@ def _default_out(config: TrainConfig) -> Path:
         number += 1
         folder = Path("runs") / f"{name}-{number}"
     return folder
+
+
+def _unfinished(place: Path) -> str:
+    """The run directories in ``place`` that were begun and not finished, the latest first, as an ending."""
+    begun = [c.parent for c in place.glob(f"*/{files.CONFIG}") if not (c.parent / files.RESULT).exists()]
+    latest = sorted(begun, key=lambda folder: (folder / files.CONFIG).stat().st_mtime, reverse=True)
+    return "; unfinished: " + ", ".join(map(str, latest[:5])) if latest else ""
 
 
 def _check_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
@@ -214,6 +224,8 @@ def _train(
         "counts": dict(task.counts),
     }
     files.write_json(place / files.METRICS, record)
+    if config.epochs == 0 and record["parameters"]:
+        shown.note(f"{job.dir} has 0 epochs: these are the results of the initial weights, untrained")
     shown.run_end(job.dir, outcome.epochs, record["metrics"], outcome.seconds)
 
 

@@ -174,3 +174,23 @@ def test_the_module_is_the_command_and_asks_for_huge_pages(tmp_path: Path) -> No
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_resuming_needs_a_directory(command: Command, tmp_path: Path) -> None:
+    code, printed, error = command("train", "--resume")
+    assert (code != 0, printed) == (True, "")
+    assert "--resume needs --out, the run directory to finish" in error
+    assert not (tmp_path / "runs").exists()
+    for name, file in (("done", "result.json"), ("begun", "config.json")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.json").write_text("{}")
+        (tmp_path / "runs" / name / file).write_text("{}")
+    _, _, error = command("train", "karate", "gcn", "--resume")
+    assert "; unfinished: runs/begun" in error
+    assert "done" not in error
+
+
+def test_no_epochs_are_told(command: Command) -> None:
+    code, _, told = command("train", "karate", "gcn", "--epochs", "0", "--seeds", "1", "--out", "run")
+    assert code == 0
+    assert "seed-0 has 0 epochs: these are the results of the initial weights, untrained" in told
