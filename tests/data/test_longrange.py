@@ -192,7 +192,22 @@ def test_city_is_planar_and_connected() -> None:
         assert float(data.eccentricity[v]) == pytest.approx(far, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"num_nodes": 99}, {"classes": 0}, {"classes": -3}, {"radius": 0}, {"radius": -1}]
+)
+def test_city_and_transfer_say_what_is_out_of_range(wrong: dict[str, int]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"city_network: {name}={value}; pass"):
+        city_network(**{"num_nodes": 200, **wrong})
+    with pytest.raises(ValueError, match="transfer: count=-2, classes=5; pass 0 or more"):
+        transfer("ring", 6, -2)
+    with pytest.raises(ValueError, match="transfer: count=2, classes=0"):
+        transfer("ring", 6, 2, classes=0)
+
+
 def test_quantiles() -> None:
+    assert quantile_classes(torch.arange(200), 10).bincount().tolist() == [21] * 9 + [11]
+    assert quantile_classes(torch.arange(20), 10).bincount().tolist() == [3] * 6 + [2]
     assert quantile_classes(torch.tensor([3.0, 1.0, 2.0, 2.0, 5.0]), 2).tolist() == [1, 0, 0, 0, 1]
 
 

@@ -31,18 +31,20 @@ def city_network(num_nodes: int, *, seed: int = 0, radius: int = 16, classes: in
     Args:
         num_nodes: from 100 to some millions.
         seed: of everything random.
-        radius: hops of the ball in which eccentricity is measured.
-        classes: quantiles of the eccentricity.
+        radius: hops of the ball in which eccentricity is measured, at least 1.
+        classes: quantiles of the eccentricity, of ``num_nodes // classes + 1`` nodes each as published, so
+            that the last is smaller: of few nodes much smaller, and of very few there are fewer classes.
 
     Returns: ``x`` ``[N, 16]`` (place 2, streets 1, land use 8, mean length, speed and kinds of the incident
         roads 5; scaled to mean 0 and deviation 1 but for the one-hot columns), ``edge_index`` in both
         directions, ``edge_length`` ``[E]`` and ``pos`` ``[N, 2]`` in metres, ``eccentricity``, ``y`` ``[N]``.
 
     Raises:
-        ValueError: for fewer than 100 nodes.
+        ValueError: for fewer than 100 nodes, a radius or a number of classes below 1.
     """
-    if num_nodes < 100:
-        raise ValueError(f"city_network: num_nodes={num_nodes}; pass 100 or more")
+    for name, value, least in (("num_nodes", num_nodes, 100), ("radius", radius, 1), ("classes", classes, 1)):
+        if value < least:
+            raise ValueError(f"city_network: {name}={value}; pass {least} or more")
     random = np.random.RandomState(seed)
     junctions = int(_JUNCTIONS * num_nodes)
     place = _places(junctions, random)
@@ -65,7 +67,11 @@ def city_network(num_nodes: int, *, seed: int = 0, radius: int = 16, classes: in
 
 
 def quantile_classes(values: Tensor, classes: int) -> Tensor:
-    """Cut nodes, sorted by value, into runs of ``n // classes + 1``; of equal ones the lower number first."""
+    """Cut nodes, sorted by value, into runs of ``n // classes + 1``; of equal ones the lower number first.
+
+    The last run is what is left, as published: of 10 classes, 200 nodes make nine of 21 and one of 11, and 20
+    nodes make 7 in all.
+    """
     order = values.argsort(stable=True)
     y = torch.empty(values.numel(), dtype=torch.int64)
     y[order] = torch.arange(values.numel()) // (values.numel() // classes + 1)

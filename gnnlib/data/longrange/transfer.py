@@ -97,7 +97,12 @@ def transfer(
         offset: class of the first graph.
 
     Returns: graphs with ``x`` ``[n, classes]``, ``edge_index``, ``y`` and ``mask`` ``[n]``.
+
+    Raises:
+        ValueError: for an unknown shape, too small a size, a negative count or no class.
     """
+    if count < 0 or classes < 1:
+        raise ValueError(f"transfer: count={count}, classes={classes}; pass 0 or more, and 1 or more")
     edge_index, num_nodes, source = transfer_graph(shape, size, compat=compat)
     mask = torch.zeros(num_nodes, dtype=torch.bool)
     mask[0] = True

@@ -32,7 +32,8 @@ class APPNP(Conv):
     Shapes: x ``[N, F]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_weight ``[E]``
         -> ``[N, F]``. The values of a sparse matrix are its edge weights.
     Cost: K SpMMs, in one call unless edges are dropped; an array over edges only for weights or dropout.
-    Raises: ValueError when x, edge_index and edge_weight do not fit, or x is a pair.
+    Raises: ValueError for a negative K or an alpha outside [0, 1], when x, edge_index and edge_weight do not
+        fit, or x is a pair.
     """
 
     takes_edge_weight = True
@@ -48,6 +49,10 @@ class APPNP(Conv):
         **kwargs: Unpack[ConvOptions],
     ) -> None:
         super().__init__(**kwargs)
+        if not 0 <= alpha <= 1 or K < 0:
+            raise ValueError(
+                f"APPNP: K={K}, alpha={alpha}; pass 0 or more steps and a share of x from 0 to 1"
+            )
         self.K = K
         self.alpha = alpha
         self.dropout = dropout

@@ -40,8 +40,8 @@ class GCN2Conv(Conv):
         edge_weight ``[E]`` -> ``[N, channels]``. Of an x_0 with more rows the first N count. The values of a
         sparse matrix are its edge weights.
     Cost: one SpMM and one or two dense products.
-    Raises: ValueError when theta and layer do not come together, when x, x_0, edge_index and edge_weight do
-        not fit, or when x is a pair.
+    Raises: ValueError when theta and layer do not come together, for an alpha outside [0, 1], when x, x_0,
+        edge_index and edge_weight do not fit, or when x is a pair.
     """
 
     takes_edge_weight = True
@@ -63,6 +63,8 @@ class GCN2Conv(Conv):
             raise ValueError(
                 f"GCN2Conv: theta={theta} and layer={layer} must come together; pass both or none"
             )
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"GCN2Conv: alpha={alpha}; pass a share of x_0 from 0 to 1")
         self.channels = channels
         self.alpha = alpha
         self.beta = 1.0 if theta is None or layer is None else math.log(theta / layer + 1)
