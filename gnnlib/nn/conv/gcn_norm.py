@@ -35,7 +35,9 @@ def gcn_norm(
     r"""The symmetric normalisation :math:`\tilde D^{-1/2} \tilde A \tilde D^{-1/2}`, without an edge array.
 
     Degrees are sums over incoming edges and at least float32; a node of degree 0 is scaled by 0. Loops that
-    exist keep their weight. The result is kept on ``adj`` when the edges have no weights.
+    exist keep their weight; of several of one node the last one counts and the others do not, as in PyG,
+    though parallel edges between two nodes all count. The result is kept on ``adj`` when the edges have no
+    weights.
 
     Args:
         adj: the graph, one row a node.
