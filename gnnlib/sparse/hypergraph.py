@@ -15,7 +15,7 @@ from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.build import index_dtype
 from gnnlib.sparse.ops.spmm import spmm
 
-__all__ = ["as_hypergraph", "Hypergraph", "Incidences", "inverse"]
+__all__ = ["as_hypergraph", "check_numbers", "Hypergraph", "Incidences", "inverse"]
 
 T = TypeVar("T")
 
@@ -380,15 +380,20 @@ def _check_range(index: Tensor, num_nodes: int, num_hyperedges: int) -> None:
         raise ValueError(
             f"Hypergraph: num_nodes={num_nodes}, num_hyperedges={num_hyperedges}; pass numbers from 0"
         )
-    if index.device.type != "cpu" or not index.shape[1]:
-        return  # reading values would wait for the device
-    for row, bound, name in ((0, num_nodes, "node"), (1, num_hyperedges, "hyperedge")):
-        low, high = (int(v) for v in index[row].aminmax())
-        if low < 0 or high >= bound:
-            raise ValueError(
-                f"Hypergraph: hyperedge_index names {name} {low if low < 0 else high} but the hypergraph has "
-                f"{bound} {name}s, 0 to {bound - 1}; check the incidences or the sizes"
-            )
+    check_numbers("hyperedge_index", index[0], num_nodes, "node")
+    check_numbers("hyperedge_index", index[1], num_hyperedges, "hyperedge")
+
+
+def check_numbers(given: str, index: Tensor, bound: int, name: str) -> None:
+    """Refuse numbers outside 0 to bound - 1, on a CPU: elsewhere reading them would wait for the device."""
+    if index.device.type != "cpu" or not index.numel():
+        return
+    low, high = (int(v) for v in index.aminmax())
+    if low < 0 or high >= bound:
+        raise ValueError(
+            f"Hypergraph: {given} names {name} {low if low < 0 else high} but the hypergraph has "
+            f"{bound} {name}s, 0 to {bound - 1}; check the incidences or the sizes"
+        )
 
 
 def _sorted(index: Tensor, num_nodes: int, num_hyperedges: int, multiset: bool) -> CSR:

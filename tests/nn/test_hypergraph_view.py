@@ -242,6 +242,11 @@ def test_star_and_line_expansion() -> None:
 def test_hypergraphs_of_a_graph() -> None:
     edges = torch.tensor([[0, 1, 1, 2, 3, 3], [1, 0, 2, 1, 3, 1]])
     assert hypergraph_to_sets(pair_hypergraph(edges, 5)) == [{0, 1}, {1, 2}, {1, 3}, {3}]
+    for wrong in (9, -1):
+        with pytest.raises(ValueError, match=f"names node {wrong} but the hypergraph has 4 nodes"):
+            pair_hypergraph(torch.tensor([[0], [wrong]]), 4)
+    with pytest.raises(TypeError, match="edge_index is torch.float32"):
+        pair_hypergraph(edges.float(), 5)
     a = dense(edges, 5) + torch.eye(5).double()
     for hops, reach in ((1, a), (2, a @ a), (3, a @ a @ a)):
         balls = hypergraph_to_sets(neighborhood_hypergraph(edges, 5, hops))

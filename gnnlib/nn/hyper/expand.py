@@ -11,6 +11,7 @@ from gnnlib.nn.hyper.base import inverse, inverse_root
 from gnnlib.nn.hyper.pairs import ordered_pairs
 from gnnlib.sparse import CSR, Hypergraph, as_csr, scatter, spgemm
 from gnnlib.sparse.convert import Adj
+from gnnlib.sparse.hypergraph import check_numbers
 
 __all__ = [
     "attribute_hypergraph",
@@ -123,8 +124,12 @@ def line_expansion(h: Hypergraph) -> CSR:
 def pair_hypergraph(edge_index: Tensor, num_nodes: int) -> Hypergraph:
     """The hypergraph whose hyperedges are the edges of an undirected graph, each once; a loop has one member.
 
-    Shapes: edge_index ``[2, E]``, one or both directions of an edge.
+    Shapes: edge_index ``[2, E]``, one or both directions of an edge -> N nodes, a hyperedge for each edge.
+    Raises: ValueError for a node outside the graph or another shape; TypeError for numbers that are no
+        integers.
     """
+    check_numbers("edge_index", edge_index, num_nodes, "node")  # before two numbers become one
+    as_csr(edge_index, num_nodes)
     low, high = edge_index.long().sort(dim=0).values
     key = torch.unique(low * num_nodes + high)
     ends = torch.stack([key // max(num_nodes, 1), key % max(num_nodes, 1)])  # [2, M]
