@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,25 @@ def test_scores(name: str, options: dict[str, Any]) -> None:
     assert repr(ours) == repr(theirs)
     assert len(ours(x, edge_index)) == 6
     assert torch.equal(ours(x, edge_index)[4], theirs(x, edge_index)[4])
+
+
+@pytest.mark.parametrize("name", ["ASAPooling", "EdgePooling", "SAGPooling", "TopKPooling"])
+def test_arguments_have_the_names_of_pyg(name: str) -> None:
+    theirs, ours = (
+        inspect.signature(getattr(m, name).forward).parameters for m in (torch_geometric.nn, gnnlib.nn)
+    )
+    assert list(ours)[: len(theirs)] == list(theirs)
+    with pytest.raises(TypeError, match=r"^[A-Z]\w+\.forward\(\) got an unexpected"):
+        getattr(gnnlib.nn, name)(F_IN)(*graphs()[:2], nonsense=1)
+
+
+@pytest.mark.parametrize("name", ["TopKPooling", "SAGPooling"])
+def test_edge_features_go_with_their_edges(name: str) -> None:
+    theirs, ours = pair(name, F_IN)
+    x, edge_index, weight, batch = graphs()
+    attr = torch.randn(weight.shape[0], 3)
+    results = [list(layer(x, edge_index, edge_attr=attr, batch=batch)) for layer in (theirs, ours)]
+    assert_close(results[1], results[0])
 
 
 def test_top_k_learns_its_projection() -> None:

@@ -118,7 +118,7 @@ class ScoreSelect(nn.Module):
         return (fixed > bound[batch]).nonzero()[:, 0], soft
 
 
-class _Scored(Pooling):
+class ScoredPooling(Pooling):
     """What TopK and SAG share: features times scores, and the edges between the nodes that are kept."""
 
     order = ("x", "edge_index", "edge_attr", "batch", "perm", "score")
@@ -168,7 +168,7 @@ class _Scored(Pooling):
         self,
         x: Tensor,
         edge_index: Tensor,
-        edge_weight: Tensor | None = None,
+        edge_attr: Tensor | None = None,
         batch: Tensor | None = None,
         attn: Tensor | None = None,
     ) -> PoolingOutput:
@@ -177,11 +177,11 @@ class _Scored(Pooling):
         Args:
             x: node features.
             edge_index: sources and targets.
-            edge_weight: a value or a row for each edge, ``edge_attr`` in PyG.
+            edge_attr: a value or a row for each edge; those of the edges that are kept come back.
             batch: graph of each node; all are one graph if None.
             attn: features that are scored in place of x.
         """
-        return self._coarse(x, edge_index, edge_weight, batch, attn)
+        return self._coarse(x, edge_index, edge_attr, batch, attn)
 
     def _coarse(
         self,
@@ -204,7 +204,7 @@ class _Scored(Pooling):
     _shown = ""
 
 
-class TopKPooling(_Scored):
+class TopKPooling(ScoredPooling):
     r"""The nodes with the largest projections on a learned vector p, their features times the score.
 
     .. math:: y = \sigma\big(X p / \lVert p \rVert\big), \quad i = \mathrm{top}_k(y), \quad
@@ -225,7 +225,7 @@ class TopKPooling(_Scored):
         multiplier: factor of the features that are kept.
         nonlinearity: :math:`\sigma`, the name of a class of ``torch.nn`` or a function.
 
-    Shapes: x ``[N, in]``, edge_index ``[2, E]``, edge values ``[E, ...]``, batch ``[N]`` ->
+    Shapes: x ``[N, in]``, edge_index ``[2, E]``, edge_attr ``[E, ...]``, batch ``[N]`` ->
         :class:`PoolingOutput` that unpacks into x, edge_index, edge_attr, batch, perm, score.
     Cost: O(N log N + E) time, O(N + E) memory.
     Raises: ValueError for a ratio outside its range, or inputs that do not fit each other.
@@ -254,7 +254,7 @@ class TopKPooling(_Scored):
         return so
 
 
-class SAGPooling(_Scored):
+class SAGPooling(ScoredPooling):
     r"""The nodes with the largest scores of a graph convolution, their features times the score.
 
     .. math:: y = \sigma(\mathrm{GNN}(X, A)), \quad i = \mathrm{top}_k(y), \quad X' = (X \odot y)_i, \quad
@@ -275,7 +275,7 @@ class SAGPooling(_Scored):
         nonlinearity: :math:`\sigma`, the name of a class of ``torch.nn`` or a function.
         **kwargs: arguments of the convolution.
 
-    Shapes: x ``[N, in]``, edge_index ``[2, E]``, edge values ``[E, ...]``, batch ``[N]`` ->
+    Shapes: x ``[N, in]``, edge_index ``[2, E]``, edge_attr ``[E, ...]``, batch ``[N]`` ->
         :class:`PoolingOutput` that unpacks into x, edge_index, edge_attr, batch, perm, score.
     Cost: the convolution with one output, then O(N log N + E) time; O(N + E) memory.
     Raises: ValueError for a ratio outside its range, or inputs that do not fit each other.
