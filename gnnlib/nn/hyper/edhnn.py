@@ -125,7 +125,8 @@ class EDHNNConv(_EDHNN):
         h = self._graph(x, hyperedge_index, num_hyperedges)
         z = spmm(h.v2e, self.mlp1(x), None, self.aggr)
         m = self._messages(h, x, z)
-        out: Tensor = self.mlp3(torch.lerp(m, x if x_0 is None else x_0, self.alpha))
+        first = (x if x_0 is None else x_0).to(m.dtype)  # m is shorter under autocast
+        out: Tensor = self.mlp3(torch.lerp(m, first, self.alpha))
         return out
 
 

@@ -268,8 +268,9 @@ class UniGCNIIConv(HyperConv):
         h = self._hypergraph(x, hyperedge_index, num_hyperedges)
         y = unigcn_step(h, x, "mean")
         y = detached_norm(y) if self.normalize else y
-        mixed = torch.lerp(y, x_0, self.alpha)
-        return torch.lerp(mixed, self.lin(mixed), self.beta)
+        mixed = torch.lerp(y, x_0.to(y.dtype), self.alpha)
+        mapped = self.lin(mixed)
+        return torch.lerp(mixed.to(mapped.dtype), mapped, self.beta)  # the map is shorter under autocast
 
 
 def unigcn_step(h: Hypergraph, y: Tensor, first_aggr: FirstAggr) -> Tensor:
