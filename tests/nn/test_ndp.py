@@ -51,6 +51,18 @@ def test_an_even_ring_keeps_every_other_node() -> None:
     assert_close(matrix(out.edge_index, out.edge_weight, 4), expected, torch.float32)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("given", [False, True])
+def test_weights_are_of_the_kind_of_x(dtype: torch.dtype, given: bool) -> None:
+    ring = both([(i, (i + 1) % 8) for i in range(8)])
+    x, weight = torch.eye(8, dtype=dtype), torch.ones(16, dtype=dtype) if given else None
+    out, expected = NDPPooling().coarsen(x, ring, weight), NDPPooling().coarsen(x.float(), ring)
+    assert out.edge_weight is not None
+    assert out.x.dtype == out.edge_weight.dtype == dtype
+    assert torch.equal(out.edge_index, expected.edge_index)
+    assert_close(out.edge_weight, expected.edge_weight)
+
+
 def test_a_path_of_three_joins_its_ends() -> None:
     out = NDPPooling().coarsen(torch.eye(3), both([(0, 1), (1, 2)]), torch.tensor([2.0, 3, 2, 3]))
     if out.select.node_index.tolist() == [0, 2]:

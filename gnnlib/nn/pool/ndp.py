@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from gnnlib.nn.pool.base import Pooling
-from gnnlib.nn.pool.outputs import ConnectOutput, SelectOutput
+from gnnlib.nn.pool.outputs import ConnectOutput, PoolingOutput, SelectOutput
 from gnnlib.sparse import as_csr
 from gnnlib.sparse.components import components
 from gnnlib.sparse.graphs import GraphCache, Graphs
+from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.random import stream, unit
 
 _ZERO = 1e-8  # of an eigenvector of length 1: rounding, where the true entry is 0
@@ -72,7 +73,7 @@ class NDPPooling(Pooling):
         n, device = so.num_nodes, edge_index.device
         graphs = Graphs.of(edge_index, n, batch)
         weight = torch.ones(edge_index.shape[1]) if edge_attr is None else _numbers(edge_attr).cpu()
-        weight = weight[graphs.edge]
+        dtype, weight = weight.dtype, weight[graphs.edge].to(accumulate_dtype(weight.dtype))
         place = torch.full((n,), -1).index_copy(0, so.node_index.cpu(), so.cluster_index.cpu())[graphs.node]
         component = components(as_csr(graphs.edge_index, n))
         reached = torch.zeros(n, dtype=torch.bool).index_fill(0, component[place >= 0], True)[component]
@@ -88,7 +89,14 @@ class NDPPooling(Pooling):
             ends.append(torch.stack([number[col], number[row]]))
             values.append(reduced[row, col])
         graph = None if batch is None else so.reduce_batch(batch)
-        return ConnectOutput(torch.cat(ends, 1).to(device), torch.cat(values).to(device), graph)
+        return ConnectOutput(torch.cat(ends, 1).to(device), torch.cat(values).to(device, dtype), graph)
+
+    def _made(
+        self, x: Tensor, so: SelectOutput, edge_index: Tensor, edge_weight: Tensor | None, batch: Tensor
+    ) -> PoolingOutput:
+        """Reduce and connect; without weights each edge is a 1 of the kind of x."""
+        weight = x.new_ones(edge_index.shape[1]) if edge_weight is None else edge_weight
+        return super()._made(x, so, edge_index, weight, batch)
 
     def _cut(self, graphs: Graphs, weight: Tensor | None) -> Tensor:
         """Which nodes are kept, bool ``[N]``, nodes as in ``graphs``."""
