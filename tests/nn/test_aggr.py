@@ -246,6 +246,40 @@ def test_power_mean_near_zero_and_its_gradient() -> None:
         assert_close(grad, torch.autograd.grad(value.sum(), q)[0], torch.float32)
 
 
+@pytest.mark.parametrize("p", [1e-2, 9.9e-3, 1e-3, 1e-6, 1e-12, -1e-6])
+def test_power_mean_of_a_small_fixed_power(p: float) -> None:
+    """A power of nearly 1 has lost what it is about, unless the mean is of what is left of 1."""
+    x = torch.rand(30, 4, generator=torch.Generator().manual_seed(1)) * 50 + 1e-3
+    log = x.double().log()
+    away = (p * (log - log.mean(0))).expm1().mean(0).log1p() / p
+    assert_close(ours.PowerMeanAggregation(p)(x)[0], (log.mean(0) + away).exp(), torch.float32)
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("p", [3.0, 2.0, 0.5, -1.0])
+def test_power_mean_of_zeros_has_a_gradient(p: float, learn: bool) -> None:
+    x = torch.tensor([[0.0, 0.0], [0.0, 2.0], [0.0, 3.0]], requires_grad=True)
+    aggr = ours.PowerMeanAggregation(p, learn, clamp_min=None, clamp_max=None)
+    out = aggr(x, torch.tensor([0, 0, 2]))
+    if p < 0:
+        assert_close(out.tolist(), [[0.0, 0.0], [0.0, 0.0], [0.0, 3.0]])
+    else:
+        assert_close(out, torch.tensor([[0.0, 2 * 0.5 ** (1 / p)], [0.0, 0.0], [0.0, 3.0]]))
+    out.sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert (x.grad[:, 0] == 0).all()
+    assert_close(x.grad[2, 1], torch.tensor(1.0))
+    assert all(q.grad is not None and q.grad.isfinite().all() for q in aggr.parameters())
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("low", [None, 0.0])
+def test_a_geometric_mean_needs_elements_above_zero(learn: bool, low: float | None) -> None:
+    with pytest.raises(ValueError, match=f"p=0 came with clamp_min={low}; .* pass clamp_min above 0"):
+        ours.PowerMeanAggregation(0.0, learn, clamp_min=low)
+
+
 def test_power_mean_without_a_lower_bound_is_of_signed_elements() -> None:
     x = torch.tensor([[-3.0], [4.0]])
     aggr = ours.PowerMeanAggregation(2.0, clamp_min=None, clamp_max=None)

@@ -15,7 +15,7 @@ from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.ops.segment_reduce import expand_rows
 from gnnlib.sparse.sets import Sets
 
-_NEAR_ZERO = 1e-2  # |p| below it takes the series, whose next term is of order p^3
+_NEAR_ZERO = 1e-2  # a learned |p| below it takes the series, whose next term is of order p^3
 
 
 class PowerMeanAggregation(Aggregation):
@@ -37,12 +37,14 @@ class PowerMeanAggregation(Aggregation):
         learn: learn p.
         channels: width of x for a p of each feature, with ``learn``; 1 for one p.
         clamp_min: smallest element, above 0; None (or 0 and less) takes powers as they are, for example the
-            root mean square of signed elements at p = 2.
+            root mean square of signed elements at p = 2. Where an element is 0 and the slope of its power or
+            of the root is infinite, the gradient is 0.
         clamp_max: largest element; None for no bound.
 
     Shapes: x ``[..., N, F]`` -> ``[..., R, F]``. An empty set gives 0.
     Cost: O(N F) time and a few arrays of N x F; three more reductions with ``learn``.
-    Raises: ValueError for ``channels`` that is not 1 without ``learn`` or not the width of x.
+    Raises: ValueError for ``channels`` that is not 1 without ``learn`` or not the width of x, or p = 0
+        without a ``clamp_min`` above 0.
     """
 
     def __init__(
@@ -57,6 +59,11 @@ class PowerMeanAggregation(Aggregation):
         if channels != 1 and not learn:
             raise ValueError(
                 f"PowerMeanAggregation: channels={channels} came without learn=True; a fixed p is one number"
+            )
+        if p == 0 and (clamp_min is None or clamp_min <= 0):
+            raise ValueError(
+                f"PowerMeanAggregation: p=0 came with clamp_min={clamp_min}; the geometric mean is one of "
+                "elements above 0, so pass clamp_min above 0"
             )
         self.initial_p = p
         self.learn = learn
@@ -81,16 +88,29 @@ class PowerMeanAggregation(Aggregation):
             rows = rows.clamp(self.clamp_min, self.clamp_max)
         filled = (sets.count > 0).reshape(-1, *[1] * (x.dim() - 1))
         if self.clamp_min is None or self.clamp_min <= 0:
-            mean = segment_reduce(rows**self.p, sets.indptr, "mean")
-            out = torch.where(filled, mean, 1) ** (1 / self.p)
+            out = self._of_powers(rows, sets)
         else:
             out = self._of_logs(rows.log(), sets).exp()
         return torch.where(filled, out, 0).to(x.dtype)
 
+    def _of_powers(self, rows: Tensor, sets: Sets) -> Tensor:
+        """The power mean of elements of any sign ``[E, ...]`` -> ``[R, ...]``; 0 for an empty set."""
+        if isinstance(self.p, Tensor):
+            p: Tensor | float = self.p.to(rows.dtype)
+            of_zero: Tensor | float = torch.where(self.p < 0, torch.inf, 0).to(rows.dtype)
+        else:
+            p, of_zero = self.p, torch.inf if self.p < 0 else 0.0
+        steep = (rows == 0) & (p < 1)
+        powers = torch.where(steep, of_zero, torch.where(steep, 1, rows) ** p)
+        mean = segment_reduce(powers, sets.indptr, "mean")
+        gone = (mean == of_zero) | (sets.count == 0).reshape(-1, *[1] * (rows.dim() - 1))
+        return torch.where(gone, 0, torch.where(gone, 1, mean) ** (1 / p))
+
     def _of_logs(self, log: Tensor, sets: Sets) -> Tensor:
         """Logarithm of the power mean of elements with these logarithms ``[E, ...]`` -> ``[R, ...]``."""
         if not isinstance(self.p, Tensor):
-            return log_power_mean(log, self.p, sets) if self.p else segment_reduce(log, sets.indptr, "mean")
+            mean_of = _log_power_mean_near_zero if abs(self.p) < _NEAR_ZERO else log_power_mean
+            return mean_of(log, self.p, sets)
         p = self.p.to(log.dtype)
         small = p.abs() < _NEAR_ZERO
         far = log_power_mean(log, torch.where(small, 1, p), sets)
@@ -112,6 +132,15 @@ def log_power_mean(log: Tensor, p: Tensor | float, sets: Sets) -> Tensor:
     mean = segment_reduce((scaled - expand_sets(sets, top)).exp(), sets.indptr, "mean")
     empty = (sets.count == 0).reshape(-1, *[1] * (log.dim() - 1))
     return (torch.where(empty, 1, mean).log() + top) / p
+
+
+def _log_power_mean_near_zero(log: Tensor, p: float, sets: Sets) -> Tensor:
+    """The same for a small p, 0 too, without the logarithm of what is nearly 1."""
+    mean = segment_reduce(log, sets.indptr, "mean")
+    if p == 0:
+        return mean
+    away = segment_reduce((p * (log - expand_sets(sets, mean))).expm1(), sets.indptr, "mean")
+    return mean + away.log1p() / p
 
 
 def expand_sets(sets: Sets, x: Tensor) -> Tensor:
