@@ -358,10 +358,28 @@ def _of_matrix(members: CSR) -> Hypergraph:
 
 
 def _of_data(data: Any, num_nodes: int, num_hyperedges: int | None) -> Hypergraph:
+    num_hyperedges = _hyperedges_of(data) if num_hyperedges is None else num_hyperedges
+    found = _view(data.edge_index, num_nodes, num_hyperedges)
+    value, weight = (getattr(data, name, None) for name in ("incidence_value", "hyperedge_weight"))
+    return found if value is None and weight is None else found.with_values(value, weight)
+
+
+def _hyperedges_of(data: Any) -> int | None:
+    """The number of hyperedges that data say, or those of a batch together."""
     named = getattr(data, "num_hyperedges", None)
-    if num_hyperedges is None and isinstance(named, int):
-        num_hyperedges = named
-    return _view(data.edge_index, num_nodes, num_hyperedges)
+    if named is None:
+        return None
+    count = torch.as_tensor(named).reshape(-1)
+    shift = getattr(data, "_inc_dict", None)  # of a batch: what was added to the numbers of each part
+    if shift is not None and count.numel() > 1:
+        shift = torch.as_tensor(shift["edge_index"])[:, 1].reshape(-1)
+        if not torch.equal(shift, (count.cumsum(0) - count).to(shift)):
+            raise ValueError(
+                f"Hypergraph: the parts of the batch have {count.tolist()} hyperedges but were joined as if "
+                f"they began at {shift.tolist()}, since PyG's HyperGraphData leaves out empty ones at the "
+                "end; make the parts with hypergraph_to_data, or join them with Hypergraph.batch"
+            )
+    return int(count.sum())
 
 
 def _check_index(index: Tensor) -> None:

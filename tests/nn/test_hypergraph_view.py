@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 import torch
 from torch import Tensor
+from torch_geometric.data import Batch
 from torch_geometric.data.hypergraph_data import HyperGraphData
 
 from gnnlib.nn import HGNNConv, HypergraphConv, UniSAGEConv
@@ -245,7 +246,7 @@ def test_hypergraphs_of_a_graph() -> None:
     for wrong in (9, -1):
         with pytest.raises(ValueError, match=f"names node {wrong} but the hypergraph has 4 nodes"):
             pair_hypergraph(torch.tensor([[0], [wrong]]), 4)
-    with pytest.raises(TypeError, match="edge_index is torch.float32"):
+    with pytest.raises(TypeError, match=r"edge_index is torch\.float32"):
         pair_hypergraph(edges.float(), 5)
     a = dense(edges, 5) + torch.eye(5).double()
     for hops, reach in ((1, a), (2, a @ a), (3, a @ a @ a)):
@@ -290,6 +291,57 @@ def test_forms_there_and_back() -> None:
     back = hypergraph_from_data(data)
     assert hypergraph_to_sets(back) == SETS
     assert back.num_nodes == N
+
+
+def test_batches_of_data_keep_empty_hyperedges_and_isolated_nodes() -> None:
+    """The first part ends with an empty hyperedge, the second has as many nodes as hyperedges."""
+    index = torch.unique(incidences(), dim=1)
+    parts = [
+        Hypergraph(index, N, M + 1, incidence_value=torch.rand(19), hyperedge_weight=torch.rand(M + 1)),
+        Hypergraph(
+            torch.tensor([[0, 2, 1], [0, 0, 2]]),
+            4,
+            4,
+            incidence_value=torch.rand(3),
+            hyperedge_weight=torch.rand(4),
+        ),
+    ]
+    expected = Hypergraph.batch(parts)
+    made = [hypergraph_to_data(h, x=torch.rand(h.num_nodes, F_IN)) for h in parts]
+    batch = Batch.from_data_list(made)
+    layer = HGNNConv(F_IN, 4)
+    for found in (hypergraph_from_data(batch), as_hypergraph(batch, N + 4)):
+        assert hypergraph_to_sets(found) == hypergraph_to_sets(expected)
+        assert (found.num_nodes, found.num_hyperedges) == (N + 4, M + 5)
+        assert_close(layer(batch.x, found), layer(batch.x, expected))
+    assert [d.num_nodes for d in batch.to_data_list()] == [N, 4]
+    assert [hypergraph_to_sets(hypergraph_from_data(d)) for d in batch.to_data_list()] == [
+        hypergraph_to_sets(h) for h in parts
+    ]
+    theirs = [HyperGraphData(x=d.x, edge_index=d.edge_index, num_hyperedges=d.num_hyperedges) for d in made]
+    assert hypergraph_from_data(Batch.from_data_list(theirs[:1])).num_hyperedges == M + 1
+    with pytest.raises(
+        ValueError, match=r"\[8, 4\] hyperedges but were joined .* \[0, 7\].*hypergraph_to_data"
+    ):
+        hypergraph_from_data(Batch.from_data_list(theirs))
+
+
+def test_data_keep_values_and_weights() -> None:
+    index = torch.unique(incidences(), dim=1)
+    h = Hypergraph(
+        index,
+        N,
+        M,
+        incidence_value=torch.rand(19),
+        hyperedge_weight=torch.rand(M),
+        hyperedge_attr=torch.rand(M, 2),
+    )
+    for made in (hypergraph_to_data(h), pickle.loads(pickle.dumps(hypergraph_to_data(h)))):
+        back = hypergraph_from_data(made)
+        for name in ("slot_value", "hyperedge_weight", "hyperedge_attr"):
+            assert_close(getattr(back, name), getattr(h, name))
+    with pytest.raises(NotImplementedError, match="weights or incidence values"):
+        UniSAGEConv(F_IN, 3)(torch.rand(N, F_IN), hypergraph_to_data(h))
 
 
 def test_networkx_there_and_back() -> None:

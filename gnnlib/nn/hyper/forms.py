@@ -118,14 +118,37 @@ def hypergraph_to_networkx(h: Hypergraph) -> Any:
 
 
 def hypergraph_from_data(data: Any) -> Hypergraph:
-    """The view of PyG's ``HyperGraphData``, with the ``num_hyperedges`` that the data say, if they do."""
-    return as_hypergraph(data, int(data.num_nodes)).with_values(hyperedge_attr=data.edge_attr)
+    """The view of PyG's ``HyperGraphData``, or of a ``Batch`` of what :func:`hypergraph_to_data` made.
+
+    Args:
+        data: the incidences as ``edge_index`` and the hyperedge features as ``edge_attr``; where it has
+            them, also ``num_hyperedges``, ``incidence_value`` and ``hyperedge_weight``.
+
+    Shapes: edge_index ``[2, nnz]``, edge_attr ``[M, F]``, incidence_value ``[nnz]``, hyperedge_weight ``[M]``
+        -> N nodes and M hyperedges.
+    Raises: ValueError for a batch whose parts PyG joined without their empty hyperedges, or sizes that do not
+        fit.
+    """
+    told = data.get("num_nodes")  # the property guesses where there are as many nodes as hyperedges
+    found = as_hypergraph(data, int(data.num_nodes if told is None else told))
+    return found.with_values(found.incidence_value, found.hyperedge_weight, data.edge_attr)
 
 
 def hypergraph_to_data(h: Hypergraph, **attributes: Any) -> Any:
-    """PyG's ``HyperGraphData`` with the incidences, the hyperedge features and what else is given (x, y)."""
-    from torch_geometric.data.hypergraph_data import HyperGraphData
+    """PyG's ``HyperGraphData`` with the incidences and what they carry, and what else is given (x, y).
 
-    data = HyperGraphData(edge_index=h.hyperedge_index, edge_attr=h.hyperedge_attr, **attributes)
+    Args:
+        h: the hypergraph; its features become ``edge_attr``, its values ``incidence_value`` and its weights
+            ``hyperedge_weight``.
+        **attributes: further attributes.
+
+    Shapes: N nodes, M hyperedges -> edge_index ``[2, nnz]`` sorted by hyperedge, edge_attr ``[M, F]``. It
+        keeps both numbers in a ``Batch`` too.
+    """
+    from gnnlib.nn.hyper.data import SizedHyperGraphData
+
+    given = {"incidence_value": h.slot_value, "hyperedge_weight": h.hyperedge_weight}
+    attributes = {**{name: v for name, v in given.items() if v is not None}, **attributes}
+    data = SizedHyperGraphData(edge_index=h.hyperedge_index, edge_attr=h.hyperedge_attr, **attributes)
     data.num_nodes, data.num_hyperedges = h.num_nodes, h.num_hyperedges
     return data
