@@ -359,6 +359,21 @@ def test_networkx_there_and_back() -> None:
     assert (h.num_nodes, h.num_hyperedges) == (18, 14)
     assert nodes == women.graph["top"]
     index = torch.unique(incidences(), dim=1)
-    valued = Hypergraph(index, N, M, incidence_value=torch.arange(1.0, 20))
+    w = torch.arange(2.0, M + 2)
+    valued = Hypergraph(index, N, M, incidence_value=torch.arange(1.0, 20), hyperedge_weight=w)
     again, *_ = hypergraph_from_networkx(hypergraph_to_networkx(valued))
-    assert_close(hypergraph_to_scipy(again).toarray().sum(), hypergraph_to_scipy(valued).toarray().sum())
+    assert_close(again.hyperedge_weight, w)
+    assert_close(again.slot_value, valued.slot_value)
+
+
+def test_other_forms_say_what_they_cannot_take() -> None:
+    assert hypergraph_to_sets(hypergraph_from_sets([torch.tensor([1, 1]), np.array([2, 0])])) == [{1}, {0, 2}]
+    for call, kind, message in (
+        (lambda: hypergraph_from_sets([[0.5, 1]]), TypeError, "a set holds 0.5; pass node numbers"),  # type: ignore[list-item]
+        (lambda: hypergraph_from_sets([["a", "b"]]), TypeError, "a set holds '[ab]'"),  # type: ignore[list-item]
+        (lambda: hypergraph_from_sets([[0, 4]], 3), ValueError, "names node 4"),
+        (lambda: hypergraph_from_scipy(np.eye(3)), TypeError, "got ndarray; pass a scipy sparse matrix"),
+        (lambda: hypergraph_to_scipy(view(hyperedge_weight=weights())), ValueError, "has no place"),
+    ):
+        with pytest.raises(kind, match=message):
+            call()

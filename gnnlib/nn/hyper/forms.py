@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -28,8 +29,11 @@ def hypergraph_from_sets(sets: Iterable[Iterable[int]], num_nodes: int | None = 
     Args:
         sets: the members of each hyperedge.
         num_nodes: N; the largest number plus one when omitted, which leaves out isolated nodes at the end.
+
+    Shapes: M sets -> N nodes and M hyperedges.
+    Raises: TypeError for a member that is no integer; ValueError for one outside 0 to N - 1.
     """
-    members = [sorted(set(s)) for s in sets]
+    members = [sorted({_number(v) for v in s}) for s in sets]
     node = torch.tensor([v for s in members for v in s], dtype=torch.int64)
     sizes = torch.tensor([len(s) for s in members], dtype=torch.int64)
     hyperedge = torch.arange(len(members)).repeat_interleave(sizes)
@@ -38,13 +42,34 @@ def hypergraph_from_sets(sets: Iterable[Iterable[int]], num_nodes: int | None = 
     return Hypergraph(torch.stack([node, hyperedge]), num_nodes, len(members))
 
 
+def _number(member: Any) -> int:
+    try:
+        return operator.index(member)
+    except TypeError:
+        raise TypeError(
+            f"hypergraph_from_sets: a set holds {member!r}; pass node numbers, integers from 0"
+        ) from None
+
+
 def hypergraph_to_sets(h: Hypergraph) -> list[set[int]]:
-    """The members of each hyperedge."""
+    """The members of each hyperedge; values, weights and features do not go over.
+
+    Shapes: M hyperedges -> M sets.
+    """
     return [set(part.tolist()) for part in torch.split(h.v2e.indices.cpu(), h.hyperedge_size.tolist())]
 
 
 def hypergraph_from_scipy(incidence: Any) -> Hypergraph:
-    """The hypergraph of a scipy incidence matrix ``[N, M]``; values other than 1 become incidence values."""
+    """The hypergraph of a scipy incidence matrix; values other than 1 become incidence values.
+
+    Shapes: a sparse matrix ``[N, M]`` -> N nodes and M hyperedges.
+    Raises: TypeError for what is no scipy matrix.
+    """
+    if not hasattr(incidence, "tocoo"):
+        raise TypeError(
+            f"hypergraph_from_scipy: got {type(incidence).__name__}; pass a scipy sparse matrix [N, M], for "
+            "example scipy.sparse.coo_matrix(incidence)"
+        )
     matrix = incidence.tocoo(copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
@@ -55,8 +80,18 @@ def hypergraph_from_scipy(incidence: Any) -> Hypergraph:
 
 
 def hypergraph_to_scipy(h: Hypergraph) -> Any:
-    """The incidence matrix ``[N, M]`` as a scipy CSR matrix."""
+    """The incidence matrix as a scipy CSR matrix; features of the hyperedges do not go over.
+
+    Shapes: N nodes, M hyperedges -> ``[N, M]``.
+    Raises: ValueError for hyperedge weights, for which the matrix has no place.
+    """
     from scipy.sparse import coo_matrix
+
+    if h.hyperedge_weight is not None:
+        raise ValueError(
+            "hypergraph_to_scipy: the hypergraph has hyperedge_weight, for which the matrix has no place; "
+            "pass h.with_values(h.incidence_value) and keep the weights beside it"
+        )
 
     node, hyperedge = h.hyperedge_index.cpu().numpy()
     value = torch.ones(h.num_incidences) if h.slot_value is None else h.slot_value.detach().cpu()
@@ -70,10 +105,11 @@ def hypergraph_from_networkx(
 
     Args:
         graph: nodes on one side, hyperedges on the other; the edge attribute ``weight``, where every edge has
-            one, becomes the incidence value.
+            one, becomes the incidence value, and that of the hyperedges their weight.
         nodes: those on the side of the nodes, in the order of their numbers; None: those whose attribute
             ``bipartite`` is 0.
 
+    Shapes: -> N nodes and M hyperedges, N names, M names.
     Raises: ValueError when an edge does not join the two sides.
     """
     if nodes is None:
@@ -93,15 +129,22 @@ def hypergraph_from_networkx(
         pairs.append((place[a], number[b]))
         values.append(weight)
     index = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).t()
-    weighted = bool(values) and all(v is not None for v in values)
-    value = torch.tensor([float(v) for v in values]) if weighted else None
-    return Hypergraph(index, len(names), len(others), incidence_value=value), names, others
+    given = {"incidence_value": values, "hyperedge_weight": [graph.nodes[v].get("weight") for v in others]}
+    found: dict[str, Any] = {k: torch.tensor([float(w) for w in v]) for k, v in given.items() if _full(v)}
+    return Hypergraph(index, len(names), len(others), **found), names, others
+
+
+def _full(values: list[Any]) -> bool:
+    return bool(values) and None not in values
 
 
 def hypergraph_to_networkx(h: Hypergraph) -> Any:
     """The bipartite networkx graph of nodes ``0 .. N - 1`` and hyperedges ``N .. N + M - 1``.
 
-    The attribute ``bipartite`` is 0 for nodes and 1 for hyperedges; incidence values become ``weight``.
+    The attribute ``bipartite`` is 0 for nodes and 1 for hyperedges; incidence values become the ``weight`` of
+    edges, hyperedge weights that of hyperedges. Features of the hyperedges do not go over.
+
+    Shapes: N nodes, M hyperedges, nnz incidences -> a graph of N + M nodes and nnz edges.
     """
     import networkx
 
@@ -109,6 +152,9 @@ def hypergraph_to_networkx(h: Hypergraph) -> Any:
     graph.add_nodes_from(range(h.num_nodes), bipartite=0)
     graph.add_nodes_from(range(h.num_nodes, h.num_nodes + h.num_hyperedges), bipartite=1)
     pairs = (h.hyperedge_index + torch.tensor([[0], [h.num_nodes]], device=h.device)).t().tolist()
+    if h.hyperedge_weight is not None:
+        weights = dict(enumerate(h.hyperedge_weight.tolist(), h.num_nodes))
+        networkx.set_node_attributes(graph, weights, "weight")
     value = h.slot_value
     if value is None:
         graph.add_edges_from(pairs)
