@@ -29,7 +29,7 @@ from gnnlib.nn import (
     UniGINConv,
     UniSAGEConv,
 )
-from gnnlib.nn.hyper import hypergcn_graph
+from gnnlib.nn.hyper import hypergcn_graph, hypergraph_from_sets
 from gnnlib.sparse import Hypergraph
 from tests.nn.graphs import dense, normalised
 from tests.tolerances import assert_close
@@ -461,6 +461,22 @@ def test_equal_features_give_two_members(farthest: Any) -> None:
         assert (a.diag() == 0).all()
     total = hypergcn_graph(torch.ones(N, 2), incidences()).to_dense().sum()
     assert float(total) == pytest.approx(2 * sum(len(s) > 1 for s in sets_of(incidences())))
+
+
+@pytest.mark.parametrize("farthest", ["projection", "exact"])
+def test_nan_counts_as_nearest(farthest: Any) -> None:
+    """The last hyperedge has nothing else to take."""
+    x = torch.tensor([[0.0], [torch.nan], [1.0], [5.0], [torch.nan], [-torch.inf], [torch.inf]])
+    sets: list[set[int]] = [{0, 1, 2, 3}, {1, 2}, {1, 4}, {0, 5, 6}]
+    h = hypergraph_from_sets(sets, 7)
+    graph = hypergcn_graph(x, h, mediators=False, farthest=farthest)
+    pairs = {(a, b) for a, b in graph.edge_index.t().tolist() if a < b}
+    assert pairs >= {(0, 3), (1, 2), (1, 4)}
+    assert len(pairs) == 4
+    layer = HyperGCNConv(1, 2, farthest=farthest)
+    x[5:] = 0
+    out = layer(x, Hypergraph(torch.tensor([[0, 1, 2, 3, 5, 6], [0, 0, 0, 0, 1, 1]]), 7))
+    assert out[5:].isfinite().all()
 
 
 def test_a_graph_makes_hypergcn_a_gcn() -> None:

@@ -108,7 +108,8 @@ def hypergcn_graph(
     A hyperedge e of two or more members gives its pair :math:`(i_e, j_e)` an edge of weight :math:`1/|e|`
     each way; with mediators that pair, and each of the two with each other member, an edge of weight
     :math:`1/(2|e| - 3)` each way. Weights of several hyperedges add up. Hyperedges of one member give none.
-    Of equally far members those with the smallest numbers are taken, and always two different ones.
+    Of equally far members those with the smallest numbers are taken, and always two different ones. A member
+    whose signal is NaN counts as the nearest, and is taken where nothing else is there.
 
     Args:
         signal: s.
@@ -144,8 +145,9 @@ def _farthest_projected(
     p = signal.double() @ r.to(signal.device)  # [N]; in double, so that no precision makes new ties
     p = p[h.v2e.indices.long()]
     row = h.v2e.rows
-    first = _first_extreme(p, row, h.num_hyperedges)
-    rest = -p
+    lowest = torch.finfo(p.dtype).min  # for NaN and minus infinity: above what is left out below
+    first = _first_extreme(torch.nan_to_num(p, nan=lowest), row, h.num_hyperedges)
+    rest = torch.nan_to_num(-p, nan=lowest)
     rest[first[h.hyperedge_size > 0]] = -torch.inf  # the second is another member
     second = _first_extreme(rest, row, h.num_hyperedges)
     big = h.hyperedge_size >= 2
@@ -170,6 +172,7 @@ def _farthest_exact(h: Hypergraph, signal: Tensor) -> tuple[Tensor, Tensor]:
         ]
         or [signal.new_empty(0)]
     )
+    distance = torch.where(distance.isnan(), -1, distance)
     pair = _first_extreme(distance, hyperedge, h.num_hyperedges)[h.hyperedge_size >= 2]
     return a[pair], b[pair]
 
