@@ -265,7 +265,11 @@ def test_nearest_neighbours() -> None:
     scale = 0.7 * distance.mean(1)[hyperedge]
     assert h.slot_value is not None
     assert_close(h.slot_value, torch.exp(-(distance[hyperedge, node] ** 2) / scale**2), torch.float32)
-    twins = knn_hypergraph(torch.zeros(5, 2), 2)
+    twins = knn_hypergraph(torch.zeros(5, 2), 2, probabilistic=True)
+    assert twins.slot_value is not None
+    assert (twins.slot_value == 1).all()
+    with pytest.raises(ValueError, match="m=0"):
+        knn_hypergraph(x, 3, m=0)
     assert all(i in members for i, members in enumerate(hypergraph_to_sets(twins)))
     with pytest.raises(ValueError, match="k=13"):
         knn_hypergraph(x, 13)

@@ -163,7 +163,7 @@ def knn_hypergraph(
 
     Feng et al., Hypergraph Neural Networks, AAAI 2019. With ``probabilistic`` an incidence has the
     value :math:`\exp(-\mathrm{dist}(v, i)^2 / (m\, \overline{\mathrm{dist}}_i)^2)`, with the mean distance
-    over all N objects, i itself included, as in the authors' code.
+    over all N objects, i itself included, as in the authors' code; it is 1 where all objects coincide.
 
     Args:
         x: features of the objects.
@@ -174,11 +174,13 @@ def knn_hypergraph(
 
     Shapes: x ``[N, F]`` -> N nodes and N hyperedges of k members.
     Cost: O(N^2 F) time, O(chunk N) memory.
-    Raises: ValueError for k below 1 or above N.
+    Raises: ValueError for k below 1 or above N, or m not above 0.
     """
     n = x.size(0)
     if not 1 <= k <= n:
         raise ValueError(f"knn_hypergraph: k={k} but there are {n} objects; pass 1 to {n}")
+    if not m > 0:
+        raise ValueError(f"knn_hypergraph: m={m}; pass a scale above 0")
     members, values = [], []
     for start in range(0, n, chunk):
         rows = torch.arange(start, min(start + chunk, n), device=x.device)
@@ -187,7 +189,8 @@ def knn_hypergraph(
         distance[torch.arange(rows.numel()), rows] = -1  # the object itself comes first, whatever is as near
         near = distance.topk(k, largest=False)
         members.append(near.indices)
-        values.append((-near.values.clamp(min=0).square() / (m * mean).square()).exp())
+        scale = torch.where(mean > 0, m * mean, 1)  # no distance is above 0 where the mean is not
+        values.append((-(near.values.clamp(min=0) / scale).square()).exp())
     node = torch.cat(members).flatten()
     hyperedge = torch.arange(n, device=x.device).repeat_interleave(k)
     value = torch.cat(values).flatten() if probabilistic else None
