@@ -137,7 +137,8 @@ class PathGRU(_Recurrent):
 
     .. math:: z_p = \mathrm{GRU}(x_{p_k}, \dots, x_{p_1}, x_{p_0})
 
-    ``rnn`` holds the parameters of :class:`torch.nn.GRU`, whose result this equals.
+    The library's own, in the place of the LSTM of :class:`PathLSTM`; ``rnn`` holds the parameters of
+    :class:`torch.nn.GRU`, whose result this equals.
 
     Args:
         in_channels: width of all parts together.
@@ -172,6 +173,8 @@ class PathCNN(PathEncoder):
 
     .. math:: z_p = \sum_i \mathrm{ReLU}(W_{-1} x_{p_{i + 1}} + W_0 x_{p_i} + W_1 x_{p_{i - 1}} + b)
 
+    The library's own, in the place of the LSTM of :class:`PathLSTM`.
+
     Args:
         in_channels: width of all parts together.
         out_channels: width of the code.
@@ -203,6 +206,8 @@ class PathSum(PathEncoder):
     r"""Weighted sum over a path, with learned weights for each number of steps to its centre.
 
     .. math:: z_p = \sum_i w_i \odot (W x_{p_i} + b)
+
+    The library's own, in the place of the LSTM of :class:`PathLSTM`.
 
     Args:
         in_channels: width of all parts together.
@@ -238,6 +243,8 @@ class PathTransformer(PathEncoder):
     r"""What a transformer block, with positions counted from the centre, says at the centre of a path.
 
     .. math:: z_p = \mathrm{block}(W x_{p_k} + b + e_k, \dots, W x_{p_0} + b + e_0)_0
+
+    The library's own, in the place of the LSTM of :class:`PathLSTM`.
 
     Args:
         in_channels: width of all parts together.
