@@ -160,6 +160,36 @@ def test_any_paths_may_be_passed() -> None:
         net(x, edge_index)
 
 
+def test_inputs_that_do_not_fit_fail_clearly() -> None:
+    edge_index = plain_graph()
+    x, attr = torch.randn(N, F), torch.randn(edge_index.shape[1], 2)
+    plain, edged = PathNN(F, 4, K=2), PathNN(F, 4, K=2, edge_dim=2)
+    paths = {k: enumerate_paths(as_csr(edge_index, N), k, "simple") for k in (1, 2, 3)}
+    few = enumerate_paths(as_csr(edge_index), 2)
+    rows = edge_index.shape[1]
+    for call, kind, message in (
+        (
+            lambda: plain(x, edge_index, paths=paths[1]),
+            ValueError,
+            "paths of up to 1 edges over 20 nodes.*K=2",
+        ),
+        (
+            lambda: plain(x, edge_index, paths=paths[3]),
+            ValueError,
+            "paths of up to 3 edges .*pass enumerate_paths",
+        ),
+        (lambda: plain(x, edge_index, paths=few), ValueError, "over 17 nodes came but .*20 rows"),
+        (lambda: plain(x.long(), edge_index), TypeError, "x is torch.int64; pass floating"),
+        (lambda: plain(x[0], edge_index), ValueError, "x has shape"),
+        (lambda: edged(x, edge_index, attr[:, 0]), ValueError, f"edge_attr has shape .{rows}. but"),
+        (lambda: edged(x, edge_index, attr[1:]), ValueError, f"there are {rows} edges and edge_dim=2; pass"),
+        (lambda: edged(x, edge_index, torch.cat([attr, attr], 1)), ValueError, "edge_attr has shape"),
+    ):
+        with pytest.raises(kind, match=f"PathNN: .*{message}"):
+            call()
+    assert edged(x, edge_index, attr, paths[2]).shape == (N, 4)
+
+
 def test_errors() -> None:
     x, edge_index = torch.randn(N, 7), plain_graph()
     with pytest.raises(ValueError, match="PathNN: K=0; pass the most edges of a path"):

@@ -126,7 +126,8 @@ class PathNN(nn.Module):
     Shapes: x ``[N, in]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, edge_attr
         ``[E, edge_dim]`` -> ``[N, out]``.
     Cost: the paths once for a graph and kept with it; then one encoder step for each node of each path.
-    Raises: ValueError for an unknown variant or encoder, or missing paths or edge features.
+    Raises: ValueError for an unknown variant or encoder, missing paths or edge features, or paths, features
+        and graph that do not fit each other; TypeError for features that are not floating.
     """
 
     def __init__(
@@ -183,13 +184,13 @@ class PathNN(nn.Module):
         self, x: Tensor, edge_index: Adj, edge_attr: Tensor | None = None, paths: Paths | None = None
     ) -> Tensor:
         """Codes ``[N, out]``; ``paths`` takes the place of those that the variant names."""
+        if x.dim() != 2:
+            raise ValueError(f"PathNN: x has shape {list(x.shape)}; expected [N, F], one row a node")
+        if not x.is_floating_point():
+            raise TypeError(f"PathNN: x is {x.dtype}; pass floating features, for example x.float()")
         adj = as_csr(edge_index, x.size(0))
         found = self.paths(adj) if paths is None else paths
-        if (edge_attr is None) != (self.edge_dim is None):
-            raise ValueError(
-                f"PathNN: edge_attr is {'missing' if edge_attr is None else 'given'} but "
-                f"edge_dim={self.edge_dim}; build the network with the width of the edge features"
-            )
+        self._check(adj, found, edge_attr)
         edges = found.edges(adj) if edge_attr is not None else None
         x = self.mlp(x)
         for k, conv in enumerate(self.convs):
@@ -198,6 +199,24 @@ class PathNN(nn.Module):
             x = conv(x, found.nodes[k], steps, None if edges is None else edges[k], edge_attr)
             x = dropout(x, self.dropout, self.training)
         return x if self.lin is None else self.lin(x)
+
+    def _check(self, adj: CSR, paths: Paths, edge_attr: Tensor | None) -> None:
+        length, nodes = len(paths.nodes), paths.indptr[0].shape[0] - 1 if paths.indptr else adj.num_rows
+        if length != self.K or nodes != adj.num_rows:
+            raise ValueError(
+                f"PathNN: paths of up to {length} edges over {nodes} nodes came but K={self.K} and x has "
+                f"{adj.num_rows} rows; pass enumerate_paths(edge_index, {self.K}, ...) of this graph"
+            )
+        if (edge_attr is None) != (self.edge_dim is None):
+            raise ValueError(
+                f"PathNN: edge_attr is {'missing' if edge_attr is None else 'given'} but "
+                f"edge_dim={self.edge_dim}; build the network with the width of the edge features"
+            )
+        if edge_attr is not None and edge_attr.shape != (adj.num_values, self.edge_dim):
+            raise ValueError(
+                f"PathNN: edge_attr has shape {list(edge_attr.shape)} but there are {adj.num_values} edges "
+                f"and edge_dim={self.edge_dim}; pass [{adj.num_values}, {self.edge_dim}]"
+            )
 
     def paths(self, adj: CSR) -> Paths:
         """The paths of a graph that the variant names, found once and kept with the graph."""
