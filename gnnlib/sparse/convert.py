@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ def as_csr(adj: Adj, size: Size = None, *, num_rows: int | None = None, num_cols
     if isinstance(adj, CSR):
         return _fits(adj, rows, cols)
     if isinstance(adj, Tensor):
-        if adj.layout is torch.strided:
+        if is_edge_index(adj):
             return _from_edge_index(_plain(adj), *_known(adj, rows, cols))
         return _fits(_from_torch_sparse(adj), rows, cols)
     if hasattr(adj, "sparse_sizes") and hasattr(adj, "csr"):
@@ -72,7 +72,12 @@ def default_rows(adj: Adj, num_cols: int) -> int | None:
 
     An edge_index then runs among one set of nodes; a matrix knows its own number (None).
     """
-    return num_cols if isinstance(adj, Tensor) and adj.layout is torch.strided else None
+    return num_cols if is_edge_index(adj) else None
+
+
+def is_edge_index(adj: Adj) -> TypeGuard[Tensor]:
+    """Whether a graph came as a list of its edges, PyG's ``EdgeIndex`` among them, and not as a matrix."""
+    return isinstance(adj, Tensor) and adj.layout is torch.strided
 
 
 def _fits(adj: CSR, rows: int | None, cols: int | None) -> CSR:

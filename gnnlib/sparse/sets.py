@@ -114,7 +114,7 @@ def as_sets(
     if index is None:
         index = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
         num_sets = 1 if num_sets is None else num_sets
-    _check("index", index, x, who)
+    check_index("index", index, x, who)
     if index.shape[0] != x.shape[0]:
         raise ValueError(
             f"{who}: index has {index.shape[0]} entries but x has {x.shape[0]} rows along dim; pass the set "
@@ -129,13 +129,20 @@ def as_sets(
     return structures.get(index, (index,), ("sets", num_sets), lambda: _sorted(index, num_sets, who))
 
 
-def _check(name: str, index: Tensor, x: Tensor, who: str) -> None:
+def check_index(name: str, index: Tensor, x: Tensor, who: str) -> None:
+    """Refuse what is no list of integers beside x."""
     if index.is_floating_point() or index.is_complex() or index.dtype == torch.bool:
         raise TypeError(f"{who}: {name} is {index.dtype}; pass integers (torch.int64)")
     if index.dim() != 1:
         raise ValueError(f"{who}: {name} has shape {list(index.shape)}; expected one dimension")
     if index.device != x.device:
         raise ValueError(f"{who}: x is on {x.device} but {name} is on {index.device}; move one of them")
+
+
+def check_not_negative(name: str, index: Tensor, who: str) -> None:
+    """Refuse numbers below 0, on a CPU: elsewhere reading them would wait for the device."""
+    if index.device.type == "cpu" and index.numel() and not traced(index) and (low := int(index.min())) < 0:
+        raise ValueError(f"{who}: {name} has the entry {low}; pass numbers from 0")
 
 
 def _by_index(index: Tensor, num_sets: int) -> CSR:
@@ -156,7 +163,7 @@ def _sorted(index: Tensor, num_sets: int, who: str) -> Sets:
 
 
 def _from_ptr(x: Tensor, ptr: Tensor, num_sets: int | None, who: str) -> Sets:
-    _check("ptr", ptr, x, who)
+    check_index("ptr", ptr, x, who)
     if not ptr.shape[0]:
         raise ValueError(f"{who}: ptr is empty; it holds one more entry than there are sets")
     if num_sets is not None and num_sets != ptr.shape[0] - 1:

@@ -230,7 +230,14 @@ def test_wrong_inputs_fail_clearly(case: Case) -> None:
         (TypeError, f"{case.name}: edge_index is list", (x, [[0], [1]])),
         (ValueError, "as_csr: edge_index names source node 19", (x[:17], edge_index)),
         (ValueError, f"{case.name}: {weight.shape[0] - 1} edge values", (x, edge_index, weight[1:])),
+        (TypeError, f"{case.name}: edge_index is a sparse matrix; pass", (x, torch.eye(20).to_sparse_csr())),
         (ValueError, f"{case.name}: batch has shape", (x, edge_index, weight, batch[1:])),
+        (
+            TypeError,
+            f"{case.name}: batch is torch.float64; pass integers",
+            (x, edge_index, weight, batch.double()),
+        ),
+        (ValueError, f"{case.name}: batch has the entry -1; pass", (x, edge_index, weight, batch - 1)),
     ]
     for kind, message, args in calls:
         with pytest.raises(kind, match=message):

@@ -10,6 +10,18 @@ from torch import Tensor, nn
 from gnnlib.nn.pool.connect import contract_edges
 from gnnlib.nn.pool.outputs import ConnectOutput, Inverse, PoolingOutput, SelectOutput
 from gnnlib.sparse import as_csr
+from gnnlib.sparse.convert import is_edge_index
+from gnnlib.sparse.sets import check_index, check_not_negative
+
+
+def check_edges(edge_index: Any, who: str) -> None:
+    """Refuse what is no list of edges, whose order a pooling answers in."""
+    if not is_edge_index(edge_index):
+        kind = "a sparse matrix" if isinstance(edge_index, Tensor) else type(edge_index).__name__
+        raise TypeError(
+            f"{who}: edge_index is {kind}; pass sources and targets [2, E], which "
+            "gnnlib.sparse.as_csr(adj).edge_index are those of a matrix"
+        )
 
 
 class Pooling(nn.Module):
@@ -26,7 +38,7 @@ class Pooling(nn.Module):
     Shapes: x ``[N, F]``, edge_index ``[2, E]``, edge_weight ``[E]`` or None, batch ``[N]`` or None for one
         graph -> :class:`PoolingOutput` with x ``[K, F']``.
     Raises: ValueError for x, edge_index, edge_weight or batch that do not fit each other; TypeError for x
-        that is not floating or an edge_index that is no integer tensor.
+        that is not floating, or an edge_index or batch that is no integer tensor.
     """
 
     order: tuple[str, ...] = ("x", "edge_index", "edge_attr", "batch")  # what its output unpacks into
@@ -111,10 +123,7 @@ class Pooling(nn.Module):
             raise ValueError(f"{self._who}: x has shape {list(x.shape)}; expected [N, F], one row a node")
         if not x.is_floating_point():
             raise TypeError(f"{self._who}: x is {x.dtype}; pass floating features, for example x.float()")
-        if not isinstance(edge_index, Tensor):
-            raise TypeError(
-                f"{self._who}: edge_index is {type(edge_index).__name__}; pass sources and targets [2, E]"
-            )
+        check_edges(edge_index, self._who)
         as_csr(edge_index, x.shape[0])  # checks it, and is kept for the layers of this level
         if edge_weight is not None and edge_weight.shape[0] != edge_index.shape[1]:
             raise ValueError(
@@ -123,11 +132,14 @@ class Pooling(nn.Module):
             )
         if batch is None:
             batch = torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
-        elif batch.shape != x.shape[:1]:
+            return x, batch
+        check_index("batch", batch, x, self._who)
+        if batch.shape != x.shape[:1]:
             raise ValueError(
                 f"{self._who}: batch has shape {list(batch.shape)} but x has {x.shape[0]} rows; pass the "
                 "graph of each node"
             )
+        check_not_negative("batch", batch, self._who)
         return x, batch
 
     def __repr__(self) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gnnlib.nn.pool.base import Pooling
+from gnnlib.nn.pool.base import Pooling, check_edges
 from gnnlib.nn.pool.connect import contract_edges
 from gnnlib.nn.pool.outputs import ConnectOutput, PoolingOutput, SelectOutput
 from gnnlib.sparse import as_csr, edge_matching, scatter, segment_softmax, spmm
@@ -201,7 +201,9 @@ def graclus(edge_index: Tensor, weight: Tensor | None = None, num_nodes: int | N
 
     Shapes: edge_index ``[2, E]``, weight ``[E]`` -> int64 ``[N]``, the lower number of a node and its match.
     Cost: O(E log E).
+    Raises: TypeError for a matrix in place of the edges.
     """
+    check_edges(edge_index, "graclus")
     if num_nodes is None:
         num_nodes = as_csr(edge_index).num_rows
     kept = (edge_index[0] != edge_index[1]).nonzero()[:, 0]
