@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gnnlib.nn.check import check_whole
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.conv.mf import MFConv
 from gnnlib.nn.init import reset
@@ -69,6 +70,7 @@ class NeuralFingerprint(nn.Module):
                 f"NeuralFingerprint: edge_dim={edge_dim} with variant='pyg', which has no bonds; choose "
                 "'official' or 'paper'"
             )
+        check_whole("NeuralFingerprint", num_layers=num_layers)
         self.in_channels = in_channels
         self.hidden_channels = hidden_channels
         self.out_channels = out_channels

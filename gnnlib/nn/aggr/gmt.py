@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gnnlib.nn.aggr.attention_blocks import Seeds, SelfAttention
 from gnnlib.nn.aggr.base import Aggregation
+from gnnlib.nn.check import check_whole
 from gnnlib.nn.conv.base import Adj
 from gnnlib.nn.conv.gcn import GCNConv
 from gnnlib.nn.init import reset
@@ -60,6 +61,7 @@ class GraphMultisetTransformer(Aggregation):
         gnn_kv: bool = False,
     ) -> None:
         super().__init__()
+        check_whole(self._who, k=k, heads=heads)
         if channels % heads:
             raise ValueError(
                 f"GraphMultisetTransformer: channels={channels} is not divisible by heads={heads}; choose a "

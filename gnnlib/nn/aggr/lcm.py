@@ -64,6 +64,8 @@ class LCMAggregation(Aggregation):
             )
         if empty not in ("zeros", "learned"):
             raise ValueError(f"LCMAggregation: empty={empty!r} is unknown; choose 'zeros' or 'learned'")
+        if op != "gru" and not callable(op):
+            raise ValueError(f"LCMAggregation: op={op!r} is unknown; choose 'gru', or pass a function of two")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.project = project

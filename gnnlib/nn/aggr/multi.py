@@ -123,6 +123,11 @@ class MultiAggregation(Aggregation):
             out: Tensor = self.lin(torch.cat(results, dim=-1))
             return out
         if self.mode == "attn":
+            if results[0].dim() != 2:
+                raise ValueError(
+                    f"MultiAggregation: mode='attn' takes vectors; x has {results[0].dim()} dimensions, pass "
+                    "[N, F]"
+                )
             heads = self.lin_heads(results)  # [K, R, out]
             return torch.mean(self.multihead_attn(heads, heads, heads)[0], dim=0)
         combined: Any = getattr(torch, str(self.mode))(torch.stack(results), dim=0)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from gnnlib.nn.aggr.attention_blocks import Seeds, SelfAttention
 from gnnlib.nn.aggr.base import Aggregation, nothing, pad
+from gnnlib.nn.check import check_whole
 from gnnlib.sparse.sets import Sets
 
 
@@ -36,7 +37,8 @@ class SetTransformerAggregation(Aggregation):
     Shapes: x ``[N, channels]`` -> ``[R, k channels]``, or ``[R, channels]`` without concat. An empty set
         gives 0 and a gradient of 0; in PyG it gives what torch's attention over nothing makes of it.
     Cost: sets are padded to the largest one, L elements: O(R L^2) attention.
-    Raises: ValueError for elements that are not vectors of width ``channels``.
+    Raises: ValueError for heads that do not divide channels, or elements that are not vectors of width
+        ``channels``.
     """
 
     def __init__(
@@ -51,6 +53,11 @@ class SetTransformerAggregation(Aggregation):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        check_whole(self._who, num_seed_points=num_seed_points, heads=heads)
+        if channels % heads:
+            raise ValueError(
+                f"{self._who}: channels={channels} is not divisible by heads={heads}; choose a divisor"
+            )
         self.channels = channels
         self.num_seed_points = num_seed_points
         self.heads = heads

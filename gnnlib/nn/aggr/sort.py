@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.nn.aggr.base import Aggregation
+from gnnlib.nn.check import check_whole
 from gnnlib.sparse.sets import Sets
 
 
@@ -24,11 +25,12 @@ class SortAggregation(Aggregation):
 
     Shapes: x ``[N, F]`` -> ``[R, k F]``.
     Cost: two sorts of N numbers.
-    Raises: ValueError for elements that are not vectors.
+    Raises: ValueError for k below 1, or elements that are not vectors.
     """
 
     def __init__(self, k: int) -> None:
         super().__init__()
+        check_whole(self._who, k=k)
         self.k = k
 
     def aggregate(self, x: Tensor, sets: Sets) -> Tensor:

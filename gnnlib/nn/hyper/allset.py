@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnlib.nn.check import check_share, check_whole
 from gnnlib.nn.hyper.base import HyperConv, Incidences, apply_linear
 from gnnlib.nn.hyper.mlp import Norm, SetMLP, widths_of
 from gnnlib.nn.init import glorot
@@ -24,6 +25,7 @@ class _AllSet(HyperConv):
 
     def __init__(self, first: _Half, second: _Half, dropout: float) -> None:
         super().__init__()
+        check_share(self._who, below_one=True, dropout=dropout)
         self.in_channels, self.out_channels = first.in_channels, second.out_channels
         self.v2e, self.e2v, self.dropout = first, second, dropout
 
@@ -183,6 +185,7 @@ class AllSetTransformerConv(_AllSet):
         dropout: float = 0.5,
     ) -> None:
         hidden = out_channels if hidden_channels is None else hidden_channels
+        check_whole("AllSetTransformerConv", heads=heads)
         for name, width in (("hidden_channels", hidden), ("out_channels", out_channels)):
             if width % heads:
                 raise ValueError(

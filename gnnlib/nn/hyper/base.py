@@ -37,6 +37,17 @@ class HyperConv(nn.Module):
             )
         return h
 
+    def _first(self, x: Tensor, x_0: Tensor | None) -> Tensor:
+        """The input of the first step beside x, x itself where none came."""
+        if x_0 is None:
+            return x
+        if x_0.shape != x.shape:
+            raise ValueError(
+                f"{self._who}: x_0 has shape {list(x_0.shape)} but x has {list(x.shape)}; pass the input of "
+                "the first step, of the same shape"
+            )
+        return x_0
+
     def _check_features(self, x: Any) -> None:
         if not isinstance(x, Tensor):
             raise TypeError(f"{self._who}: x is {type(x).__name__}; pass node features [N, F]")

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gnnlib.nn.check import check_share
 from gnnlib.nn.hyper.base import HyperConv, Incidences
 from gnnlib.nn.hyper.mlp import Norm, SetMLP, widths_of
 from gnnlib.nn.linear import Linear
@@ -23,8 +24,9 @@ class _EDHNN(HyperConv):
     mlp2: SetMLP
     mlp3: SetMLP
 
-    def __init__(self, channels: int, aggr: Aggr) -> None:
+    def __init__(self, channels: int, aggr: Aggr, dropout: float) -> None:
         super().__init__()
+        check_share(self._who, below_one=True, dropout=dropout)
         self.in_channels = self.out_channels = channels
         self.aggr: Aggr = aggr
 
@@ -105,7 +107,8 @@ class EDHNNConv(_EDHNN):
     ) -> None:
         if aggr not in ("mean", "sum"):
             raise ValueError(f"EDHNNConv: aggr={aggr!r} is unknown; choose 'mean' or 'sum'")
-        super().__init__(channels, aggr)
+        super().__init__(channels, aggr, dropout)
+        check_share("EDHNNConv", alpha=alpha)
         self.alpha = alpha
 
         def mlp(width: int, layers: int) -> SetMLP:
@@ -125,7 +128,7 @@ class EDHNNConv(_EDHNN):
         h = self._graph(x, hyperedge_index, num_hyperedges)
         z = spmm(h.v2e, self.mlp1(x), None, self.aggr)
         m = self._messages(h, x, z)
-        first = (x if x_0 is None else x_0).to(m.dtype)  # m is shorter under autocast
+        first = self._first(x, x_0).to(m.dtype)  # m is shorter under autocast
         out: Tensor = self.mlp3(torch.lerp(m, first, self.alpha))
         return out
 
@@ -169,7 +172,7 @@ class EDHNNIIConv(_EDHNN):
                 f"EDHNNIIConv: mlp2_layers={mlp2_layers} and mlp3_layers={mlp3_layers}; pass 1 or more of "
                 "both, which fit what is joined to the width"
             )
-        super().__init__(channels, "mean")
+        super().__init__(channels, "mean", dropout)
 
         def mlp(width: int, layers: int) -> SetMLP:
             return SetMLP(widths_of(width, channels, channels, layers), norm=norm, dropout=dropout)
@@ -188,7 +191,7 @@ class EDHNNIIConv(_EDHNN):
         h = self._graph(x, hyperedge_index, num_hyperedges)
         z = spmm(h.v2e, self.mlp1(x), None, "mean")
         m = self._messages(h, x, torch.cat([z, _log(h.hyperedge_size, x)], 1))
-        out: Tensor = self.mlp3(torch.cat([m, x, x if x_0 is None else x_0, _log(h.node_degree, x)], 1))
+        out: Tensor = self.mlp3(torch.cat([m, x, self._first(x, x_0), _log(h.node_degree, x)], 1))
         return out
 
 

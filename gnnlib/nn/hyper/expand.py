@@ -43,6 +43,7 @@ def clique_expansion(h: Hypergraph, weight: CliqueWeight = "count", *, max_size:
     Cost: :math:`O(\sum_e |e|^2)` time and memory.
     Raises: ValueError for an unknown weight.
     """
+    _check_view(h, "clique_expansion")
     if weight not in ("count", "zhou", "simple"):
         raise ValueError(
             f"clique_expansion: weight={weight!r} is unknown; choose 'count', 'zhou' or 'simple'"
@@ -67,6 +68,7 @@ def star_expansion(h: Hypergraph) -> CSR:
 
     Shapes: -> CSR ``[N + M, N + M]``; with incidence values its values are these.
     """
+    _check_view(h, "star_expansion")
     node, hyperedge = h.hyperedge_index
     far = hyperedge + h.num_nodes
     index = torch.stack([torch.cat([node, far]), torch.cat([far, node])])
@@ -83,6 +85,7 @@ def star_laplacian(h: Hypergraph) -> CSR:
     Shapes: -> CSR ``[N, N]`` with float64 values.
     Cost: :math:`O(\sum_e |e|^2)` time and memory; :class:`PhenomNN` multiplies by it without forming it.
     """
+    _check_view(h, "star_laplacian")
     plain = h.with_values(h.incidence_value)
     walk = _gram(plain, None, inverse(plain.sizes(_FLOAT)), None)
     return _diagonal_minus(plain.degrees(_FLOAT), walk)
@@ -97,6 +100,7 @@ def zhou_laplacian(h: Hypergraph) -> CSR:
     Shapes: -> CSR ``[N, N]`` with float64 values.
     Cost: :math:`O(\sum_e |e|^2)` time and memory; :class:`HGNNConv` multiplies by it without forming it.
     """
+    _check_view(h, "zhou_laplacian")
     side, inner = inverse_root(h.degrees(_FLOAT)), inverse(h.sizes(_FLOAT))
     w = inner if h.hyperedge_weight is None else inner * h.hyperedge_weight.detach().to(_FLOAT)
     return _diagonal_minus(torch.ones_like(side), _gram(h, side, w, side))
@@ -111,6 +115,7 @@ def line_expansion(h: Hypergraph) -> CSR:
     Shapes: -> CSR ``[nnz, nnz]``, symmetric.
     Cost: :math:`O(\sum_v d_v^2 + \sum_e |e|^2)` time and memory.
     """
+    _check_view(h, "line_expansion")
     nnz = h.num_incidences
     a, b = ordered_pairs(h.v2e.indptr, nnz)
     slot = h.v2e.transpose_perm
@@ -202,10 +207,17 @@ def attribute_hypergraph(groups: Tensor) -> Hypergraph:
 
     Negative values, which say that a node has none, join no hyperedge.
 
-    Shapes: groups integers ``[N]`` or ``[N, K]``; hyperedges by column, then value.
+    Shapes: groups integers ``[N]`` or ``[N, K]`` -> N nodes; hyperedges by column, then value.
+    Raises: TypeError for groups that are no integers; ValueError for another shape.
     """
-    columns = groups.reshape(groups.shape[0], -1)
-    index, count = [], 0
+    if groups.is_floating_point() or groups.is_complex():
+        raise TypeError(f"attribute_hypergraph: groups is {groups.dtype}; pass integers (torch.int64)")
+    if groups.dim() not in (1, 2):
+        raise ValueError(
+            f"attribute_hypergraph: groups has shape {list(groups.shape)}; expected [N] or [N, K]"
+        )
+    columns = groups[:, None] if groups.dim() == 1 else groups
+    index, count = [torch.empty(2, 0, dtype=torch.int64, device=groups.device)], 0
     for column in columns.t():
         node = (column >= 0).nonzero().view(-1)
         named, hyperedge = torch.unique(column[node], return_inverse=True)
@@ -215,6 +227,11 @@ def attribute_hypergraph(groups: Tensor) -> Hypergraph:
 
 
 # -- helpers ------------------------------------------------------------------------------------------
+
+
+def _check_view(h: Hypergraph, who: str) -> None:
+    if not isinstance(h, Hypergraph):
+        raise TypeError(f"{who}: got {type(h).__name__}; pass Hypergraph(hyperedge_index, num_nodes)")
 
 
 def _value(adj: CSR) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gnnlib.nn.check import check_whole
 from gnnlib.nn.hyper.base import HyperConv, Incidences, OutLinear, apply_linear, inverse
 from gnnlib.sparse import CSR, Hypergraph, spmm
 
@@ -49,6 +50,7 @@ class HNHNConv(HyperConv):
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
         self.hidden_channels = out_channels if hidden_channels is None else hidden_channels
+        check_whole("HNHNConv", hidden_channels=self.hidden_channels)
         self.alpha, self.beta, self.nonlinear = alpha, beta, nonlinear
         self.lin_hyperedge = OutLinear(in_channels, self.hidden_channels, bias=bias)
         self.lin_node = OutLinear(self.hidden_channels, out_channels, bias=bias)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnlib.nn.check import check_whole
 from gnnlib.nn.hyper.base import HyperConv, Incidences, inverse, inverse_root, two_stage
 from gnnlib.sparse import Hypergraph
 
@@ -58,10 +59,11 @@ class PhenomNNSimple(HyperConv):
         self_loops: bool = True,
     ) -> None:
         super().__init__()
-        if lam0 < 0 or lam1 < 0 or K < 0 or (alpha is not None and not 0 < alpha <= 1):
+        check_whole(self._who, 0, K=K)
+        if lam0 < 0 or lam1 < 0 or (alpha is not None and not 0 < alpha <= 1):
             raise ValueError(
-                f"{self._who}: lam0={lam0}, lam1={lam1}, alpha={alpha}, K={K}; pass weights and K from 0, "
-                "and a step in (0, 1] or None"
+                f"{self._who}: lam0={lam0}, lam1={lam1}, alpha={alpha}; pass weights from 0, and "
+                "a step in (0, 1] or None"
             )
         if prox not in ("each", "last", None):
             raise ValueError(f"{self._who}: prox={prox!r} is unknown; choose 'each', 'last' or None")

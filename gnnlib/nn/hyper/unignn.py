@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gnnlib.nn.check import check_choice, check_share
 from gnnlib.nn.hyper.base import HyperConv, Incidences, apply_linear, inverse_root, two_stage
 from gnnlib.nn.init import glorot
 from gnnlib.nn.linear import Linear
@@ -150,6 +151,7 @@ class UniSAGEConv(_UniConv):
         normalize: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, heads, first_aggr, normalize)
+        check_choice("UniSAGEConv", ("sum", "mean", "max", "min"), second_aggr=second_aggr)
         self.second_aggr: Aggr = second_aggr
 
     def _spread(self, h: Hypergraph, y: Tensor) -> Tensor:
@@ -198,6 +200,7 @@ class UniGATConv(_UniConv):
         skip: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, heads, first_aggr, normalize)
+        check_share("UniGATConv", below_one=True, dropout=dropout)
         self.negative_slope, self.dropout, self.skip = negative_slope, dropout, skip
         self.att = nn.Parameter(torch.empty(1, heads, out_channels))
         self.att_node = nn.Parameter(torch.empty(1, heads, out_channels)) if node_term else None
@@ -253,6 +256,7 @@ class UniGCNIIConv(HyperConv):
         self, channels: int, *, alpha: float = 0.1, beta: float = 0.5, normalize: bool = False
     ) -> None:
         super().__init__()
+        check_share("UniGCNIIConv", alpha=alpha)
         self.in_channels = self.out_channels = channels
         self.alpha, self.beta, self.normalize = alpha, beta, normalize
         self.lin = Linear(channels, channels, bias=False)
@@ -268,7 +272,7 @@ class UniGCNIIConv(HyperConv):
         h = self._hypergraph(x, hyperedge_index, num_hyperedges)
         y = unigcn_step(h, x, "mean")
         y = detached_norm(y) if self.normalize else y
-        mixed = torch.lerp(y, x_0.to(y.dtype), self.alpha)
+        mixed = torch.lerp(y, self._first(x, x_0).to(y.dtype), self.alpha)
         mapped = self.lin(mixed)
         return torch.lerp(mixed.to(mapped.dtype), mapped, self.beta)  # the map is shorter under autocast
 

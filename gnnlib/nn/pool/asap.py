@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnlib.nn.check import check_share
 from gnnlib.nn.conv.le import LEConv
 from gnnlib.nn.init import reset
 from gnnlib.nn.pool.base import Pooling
@@ -82,6 +83,7 @@ class ASAPooling(Pooling):
         **kwargs: Any,
     ) -> None:
         super().__init__()
+        check_share(self._who, dropout=dropout)
         self.in_channels = in_channels
         self.ratio = ratio
         self.negative_slope = negative_slope

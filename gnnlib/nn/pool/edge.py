@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from gnnlib.nn.check import check_choice, check_share
 from gnnlib.nn.pool.base import Pooling, check_edges
 from gnnlib.nn.pool.connect import contract_edges
 from gnnlib.nn.pool.outputs import ConnectOutput, PoolingOutput, SelectOutput
@@ -88,6 +89,7 @@ class EdgePooling(Pooling):
         add_to_edge_score: float = 0.5,
     ) -> None:
         super().__init__()
+        check_share(self._who, dropout=dropout)
         self.in_channels = in_channels
         self.compute_edge_score: EdgeScore = edge_score_method or self.compute_edge_score_softmax
         self.add_to_edge_score = add_to_edge_score
@@ -239,6 +241,7 @@ class GraclusPooling(Pooling):
 
     def __init__(self, aggr: Reduce = "max", *, normalize: bool = True) -> None:
         super().__init__()
+        check_choice(self._who, ("sum", "mean", "max", "min"), aggr=aggr)
         self.aggr = aggr
         self.normalize = normalize
 

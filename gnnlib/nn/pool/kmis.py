@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from gnnlib.nn.check import check_choice
 from gnnlib.nn.pool.base import Pooling
 from gnnlib.nn.pool.outputs import SelectOutput
 from gnnlib.sparse import as_csr, independent_set, spmm
@@ -65,6 +66,7 @@ class KMISPooling(Pooling):
             )
         if score == "linear" and in_channels is None:
             raise ValueError("KMISPooling: score='linear' needs the width of x; pass in_channels")
+        check_choice("KMISPooling", ("sum", "mean", "max", "min", None), aggr=aggr)
         self.in_channels = in_channels
         self.k = k
         self.score = score
@@ -82,6 +84,11 @@ class KMISPooling(Pooling):
     ) -> SelectOutput:
         """Score nodes, choose centres and give each node to one."""
         n = x.shape[0]
+        if self.lin is not None and x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{self._who}: x has {x.shape[1]} features but in_channels={self.in_channels}; pass "
+                f"{self.in_channels} features"
+            )
         score = None if self.lin is None else self.lin(x).squeeze(-1).sigmoid()
         adj = as_csr(edge_index, n)
         centre = independent_set(adj, self._rank(adj, x, score), self.k)

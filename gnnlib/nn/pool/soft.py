@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gnnlib.nn.check import check_share
 from gnnlib.nn.init import reset
 from gnnlib.nn.mlp import MLP
 from gnnlib.nn.pool.base import Pooling
@@ -41,6 +42,7 @@ class SoftPooling(Pooling):
         super().__init__()
         if k < 1:
             raise ValueError(f"{self._who}: k={k}; pass a number of clusters, 1 or more")
+        check_share(self._who, dropout=dropout)
         widths = [channels] if isinstance(channels, int) else list(channels)
         self.in_channels = widths[0]
         self.k = k
@@ -196,6 +198,8 @@ class MinCutPooling(SoftPooling):
         **kwargs: Any,
     ) -> None:
         super().__init__(channels, k, dropout, GNN=GNN, **kwargs)
+        if not temp > 0:
+            raise ValueError(f"{self._who}: temp={temp}; pass a temperature above 0")
         self.temp = temp
 
     def logits(self, x: Tensor, edge_index: Tensor) -> Tensor:
