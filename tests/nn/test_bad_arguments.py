@@ -10,6 +10,7 @@ import torch
 
 import gnnlib.nn as nn
 from gnnlib.nn import hyper
+from gnnlib.nn.aggr import aggregation_resolver
 from gnnlib.sparse import Hypergraph
 
 INDEX = torch.tensor([[0, 1, 2, 1], [0, 0, 1, 1]])
@@ -75,6 +76,12 @@ KINDS: list[Row] = [
     (r"HGNNPlusConv: hyperedge_group is torch\.float32",
      lambda: nn.HGNNPlusConv(3, 4, **GROUPED)(X, INDEX, hyperedge_group=torch.zeros(2))),
     (r"attribute_hypergraph: groups is torch\.float32", lambda: hyper.attribute_hypergraph(torch.ones(3))),
+    ("SortAggregation: missing a required argument: 'k'; pass its arguments .* as aggr_kwargs of a layer",
+     lambda: nn.SAGEConv(3, 4, aggr="sort")),
+    ("GRUAggregation: missing .* as aggr_kwargs of a layer or aggrs_kwargs",
+     lambda: nn.MultiAggregation(["sum", "gru"])),
+    ("SortAggregation: got an unexpected keyword argument 'depth'",
+     lambda: aggregation_resolver("sort", 3, depth=2)),
     *((f"{f.__name__}: got Tensor; pass Hypergraph", lambda f=f: f(INDEX))
       for f in (hyper.clique_expansion, hyper.line_expansion, hyper.star_expansion, hyper.star_laplacian,
                 hyper.zhou_laplacian)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any
 
 from torch import nn
@@ -19,14 +20,16 @@ def aggregation_resolver(query: Any, *args: Any, **kwargs: Any) -> Any:
 
     A name is that of a class, with or without its "Aggregation": ``"mean"``, ``"power_mean"``, ``"lstm"``;
     ``"add"`` is the sum. A list becomes a :class:`MultiAggregation`; a module or None is returned as it is.
-    Classes that only PyG has are taken from there.
+    Classes that only PyG has are taken from there. PyG's function of this name reads names alike.
 
     Args:
         query: the name, list or module.
         *args: arguments of the class.
         **kwargs: arguments of the class.
 
-    Raises: ValueError for a name that nobody has.
+    Shapes: what it returns maps x ``[..., N, F]`` -> ``[..., R, F']``.
+    Raises: ValueError for a name that nobody has; TypeError for arguments that the class does not take, or
+        needs and did not get.
     """
     package = importlib.import_module("gnnlib.nn.aggr")
     if isinstance(query, (list, tuple)):
@@ -38,14 +41,25 @@ def aggregation_resolver(query: Any, *args: Any, **kwargs: Any) -> Any:
     found = {_key(n): c for n, c in classes.items() if issubclass(c, base) and c is not base}
     key = _key(_ALIASES.get(_key(query), query))
     if key in found:
-        return found[key](*args, **kwargs)
+        return _built(found[key], *args, **kwargs)
     elsewhere = _of_pyg(key)
     if elsewhere is None:
         raise ValueError(
             f"aggregation {query!r} is unknown; choose one of add, {', '.join(sorted(found))}, or pass a "
             "module"
         )
-    return elsewhere(*args, **kwargs)
+    return _built(elsewhere, *args, **kwargs)
+
+
+def _built(cls: type[nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
+    try:
+        inspect.signature(cls).bind(*args, **kwargs)
+    except TypeError as error:
+        raise TypeError(
+            f"{cls.__name__}: {error}; pass its arguments beside the name, as aggr_kwargs of a layer or "
+            "aggrs_kwargs of MultiAggregation, or pass a module"
+        ) from None
+    return cls(*args, **kwargs)
 
 
 def reduction_name(aggr: Any) -> str | None:
