@@ -46,7 +46,8 @@ class NeuralFingerprint(nn.Module):
     Shapes: x ``[N, in]``, edge_index ``[2, E]`` or any form that :func:`as_csr` takes, batch ``[N]`` or None,
         edge_attr ``[E, edge_dim]`` -> ``[B, out]``, whose sum is the number of votes of the graph's nodes.
     Cost: an SpMM and a softmax of N x out a layer.
-    Raises: ValueError for an unknown variant, bonds with ``"pyg"``, or inputs that do not fit each other.
+    Raises: ValueError for an unknown variant, no layers, bonds with ``"pyg"``, or inputs that do not fit each
+        other.
     """
 
     def __init__(

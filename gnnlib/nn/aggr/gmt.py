@@ -45,8 +45,8 @@ class GraphMultisetTransformer(Aggregation):
         gives 0.
     Cost: N k scores a head, without padding: O(N k F) time, at most 2 N rows of memory; two SpMM with
         ``gnn_kv``. Reads the sizes of the sets, so it does not compile into one graph.
-    Raises: ValueError for heads that do not divide channels, elements that are not vectors of width
-        ``channels``, or ``gnn_kv`` without an edge_index and the reverse.
+    Raises: ValueError for k below 1, heads that do not divide channels, elements that are not vectors of
+        width ``channels``, or ``gnn_kv`` without an edge_index and the reverse.
     """
 
     def __init__(

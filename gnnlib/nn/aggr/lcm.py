@@ -42,8 +42,8 @@ class LCMAggregation(Aggregation):
     Shapes: x ``[N, in]`` -> ``[R, out]``.
     Cost: at most N operations of 2 evaluations each, in :math:`\log_2` of the largest set steps; memory of
         order N x out. Reads the sizes of the sets, so it does not compile into one graph.
-    Raises: ValueError for different widths without ``project``, or elements that are not vectors of width
-        ``in_channels``.
+    Raises: ValueError for different widths without ``project``, an unknown operation, or elements that are
+        not vectors of width ``in_channels``.
     """
 
     def __init__(

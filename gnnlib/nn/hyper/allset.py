@@ -80,7 +80,8 @@ class AllDeepSetsConv(_AllSet):
     Shapes: x ``[N, in]``, hyperedge_index ``[2, nnz]`` or a :class:`gnnlib.sparse.Hypergraph` -> ``[N,
         out]``.
     Cost: two SpMMs, MLPs over nodes and hyperedges.
-    Raises: ValueError when x and hypergraph disagree; NotImplementedError for weighted hypergraphs.
+    Raises: ValueError when x and hypergraph disagree or an option is outside its range; NotImplementedError
+        for weighted hypergraphs.
     """
 
     def __init__(

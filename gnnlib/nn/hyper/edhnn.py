@@ -90,7 +90,8 @@ class EDHNNConv(_EDHNN):
     Cost: the first map of :math:`\varphi_2` acts on nodes and hyperedges, the last one after the
         aggregation: with at most one map no message is formed; with more, what lies between takes O(nnz
             channels) memory.
-    Raises: ValueError when x and hypergraph disagree; NotImplementedError for weighted hypergraphs.
+    Raises: ValueError when x, x_0 and hypergraph disagree or an option is outside its range;
+        NotImplementedError for weighted hypergraphs.
     """
 
     def __init__(
@@ -153,8 +154,8 @@ class EDHNNIIConv(_EDHNN):
     Shapes: x and x_0 ``[N, channels]``, hyperedge_index ``[2, nnz]`` or a
         :class:`gnnlib.sparse.Hypergraph` -> ``[N, channels]``.
     Cost: as :class:`EDHNNConv`; the last map reads ``[N, 3 channels + 1]``.
-    Raises: ValueError when x and hypergraph disagree or a number of maps is too small; NotImplementedError
-        for weighted hypergraphs.
+    Raises: ValueError when x, x_0 and hypergraph disagree or a number of maps is too small;
+        NotImplementedError for weighted hypergraphs.
     """
 
     def __init__(

@@ -73,7 +73,8 @@ class UniGCNConv(_UniConv):
     Shapes: x ``[N, in]``, hyperedge_index ``[2, nnz]`` or a :class:`gnnlib.sparse.Hypergraph` ->
         ``[N, heads * out]``.
     Cost: one product over nodes and two SpMMs.
-    Raises: ValueError when x and hypergraph disagree; NotImplementedError for weighted hypergraphs.
+    Raises: ValueError when x and hypergraph disagree or an option is unknown or outside its range;
+        NotImplementedError for weighted hypergraphs.
     """
 
     def _spread(self, h: Hypergraph, y: Tensor) -> Tensor:

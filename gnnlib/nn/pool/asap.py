@@ -67,7 +67,7 @@ class ASAPooling(Pooling):
         :class:`PoolingOutput` that unpacks into x, edge_index, edge_weight, batch, perm.
     Cost: O(N F + E F) time and O(N F + E) memory, and two sparse products; two steps from a node of many
         neighbours are many edges.
-    Raises: ValueError for a ratio outside its range, or inputs that do not fit each other.
+    Raises: ValueError for a ratio or dropout outside its range, or inputs that do not fit each other.
     """
 
     order = ("x", "edge_index", "edge_weight", "batch", "perm")

@@ -76,7 +76,7 @@ class EdgePooling(Pooling):
     Shapes: x ``[N, in]``, edge_index ``[2, E]``, batch ``[N]`` or None, edge_weight ``[E]`` or None ->
         :class:`PoolingOutput` that unpacks into x, edge_index, batch, unpool_info.
     Cost: O(N F + E log E) time, O(N F + E) memory.
-    Raises: ValueError for inputs that do not fit each other.
+    Raises: ValueError for a dropout outside [0, 1], or inputs that do not fit each other.
     """
 
     order = ("x", "edge_index", "batch", "unpool_info")
@@ -236,7 +236,7 @@ class GraclusPooling(Pooling):
     Shapes: x ``[N, F]``, edge_index ``[2, E]``, edge_weight ``[E]`` or None, batch ``[N]`` ->
         :class:`PoolingOutput` with x ``[K, F]``, N / 2 <= K <= N.
     Cost: O(N F + E log E) time, O(N F + E) memory.
-    Raises: ValueError for inputs that do not fit each other.
+    Raises: ValueError for an unknown ``aggr``, or inputs that do not fit each other.
     """
 
     def __init__(self, aggr: Reduce = "max", *, normalize: bool = True) -> None:

@@ -43,8 +43,8 @@ class KMISPooling(Pooling):
         :class:`PoolingOutput` with x ``[K, F]``. Clusters are in the order of their centres, graph by graph.
         Edge weights add up in the coarse graph and do not decide about clusters.
     Cost: O(k E + N log N) for small k, O(N F + E) memory.
-    Raises: ValueError for k below 0, learned scores without ``in_channels``, or inputs that do not fit each
-        other.
+    Raises: ValueError for k below 0, an unknown name, learned scores without ``in_channels``, or inputs that
+        do not fit each other.
     """
 
     def __init__(

@@ -141,7 +141,7 @@ class DiffPool(SoftPooling):
     Shapes: x ``[N, F]``, edge_index ``[2, E]``, edge_weight ``[E]`` or None, batch ``[N]`` ->
         :class:`PoolingOutput` with x ``[B K, F]``, B K^2 edges, and the losses ``link`` and ``entropy``.
     Cost: O(E K + N K (F + K)) time, O(N (F + K) + B K^2) memory.
-    Raises: ValueError for k below 1, or inputs that do not fit each other.
+    Raises: ValueError for k below 1 or options outside their range, or inputs that do not fit each other.
     """
 
     keeps_loops = True
@@ -184,7 +184,7 @@ class MinCutPooling(SoftPooling):
     Shapes: x ``[N, F]``, edge_index ``[2, E]``, edge_weight ``[E]`` or None, batch ``[N]`` ->
         :class:`PoolingOutput` with x ``[B K, F]``, B K (K - 1) edges, and the losses ``cut`` and ``ortho``.
     Cost: O(E K + N K (F + K)) time, O(N (F + K) + B K^2) memory.
-    Raises: ValueError for k below 1, or inputs that do not fit each other.
+    Raises: ValueError for k below 1 or options outside their range, or inputs that do not fit each other.
     """
 
     def __init__(
@@ -243,7 +243,7 @@ class DMoNPooling(SoftPooling):
         :class:`PoolingOutput` with x ``[B K, F]``, B K (K - 1) edges, and the losses ``spectral``, ``ortho``
         and ``cluster``.
     Cost: O(E K + N K (F + K)) time, O(N (F + K) + B K^2) memory.
-    Raises: ValueError for k below 1, or inputs that do not fit each other.
+    Raises: ValueError for k below 1 or options outside their range, or inputs that do not fit each other.
     """
 
     def _reduce(self, x: Tensor, so: SoftSelectOutput) -> Tensor:
