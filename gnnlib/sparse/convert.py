@@ -130,15 +130,25 @@ def check_edge_index(edge_index: Tensor, who: str = "as_csr") -> None:
         )
 
 
-def check_ends(nodes: Tensor, bound: int, name: str, who: str = "as_csr") -> None:
-    """Raise ValueError where an end of an edge is no node; on a CPU, as reading waits for another device."""
-    if nodes.device.type != "cpu" or not nodes.numel():
+def check_numbers(
+    what: str,
+    numbers: Tensor,
+    bound: int,
+    name: str,
+    of: str = "graph",
+    advice: str = "check the edges or pass the features of all nodes",
+) -> None:
+    """Raise ValueError for numbers outside 0 to bound - 1; on a CPU, as reading waits for another device.
+
+    ``what`` begins the message, with who reads which argument; ``name`` is what the numbers are of.
+    """
+    if numbers.device.type != "cpu" or not numbers.numel():
         return
-    low, high = (int(v) for v in nodes.aminmax())
+    low, high = (int(v) for v in numbers.aminmax())
     if low < 0 or high >= bound:
         raise ValueError(
-            f"{who}: edge_index names {name} node {low if low < 0 else high} but the graph has "
-            f"{bound} {name} nodes, 0 to {bound - 1}; check the edges or pass the features of all nodes"
+            f"{what} names {name} {low if low < 0 else high} but the {of} has {bound} {name}s, "
+            f"0 to {bound - 1}; {advice}"
         )
 
 
@@ -167,8 +177,8 @@ def _sort(edge_index: Tensor, rows: int | None, cols: int | None) -> CSR:
     assert cols is not None
     if rows < 0 or cols < 0:
         raise ValueError(f"as_csr: size is ({cols}, {rows}); pass the numbers of source and target nodes")
-    check_ends(edge_index[0], cols, "source")
-    check_ends(edge_index[1], rows, "target")
+    check_numbers("as_csr: edge_index", edge_index[0], cols, "source node")
+    check_numbers("as_csr: edge_index", edge_index[1], rows, "target node")
     indptr, indices, perm = build.coo_to_csr(edge_index[1], edge_index[0], rows, cols)
     in_order = edge_index.device.type == "cpu" and bool((edge_index[1].diff() >= 0).all())
     return CSR.trusted(indptr, indices, cols, None if in_order else perm)

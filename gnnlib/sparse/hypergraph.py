@@ -11,11 +11,12 @@ from torch import Tensor
 
 from gnnlib.sparse.autograd import traced
 from gnnlib.sparse.cache import structures
+from gnnlib.sparse.convert import check_numbers
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.build import index_dtype
 from gnnlib.sparse.ops.spmm import spmm
 
-__all__ = ["as_hypergraph", "check_numbers", "Hypergraph", "Incidences", "inverse"]
+__all__ = ["as_hypergraph", "check_parts", "Hypergraph", "Incidences", "inverse"]
 
 T = TypeVar("T")
 
@@ -398,20 +399,14 @@ def _check_range(index: Tensor, num_nodes: int, num_hyperedges: int) -> None:
         raise ValueError(
             f"Hypergraph: num_nodes={num_nodes}, num_hyperedges={num_hyperedges}; pass numbers from 0"
         )
-    check_numbers("hyperedge_index", index[0], num_nodes, "node")
-    check_numbers("hyperedge_index", index[1], num_hyperedges, "hyperedge")
+    check_parts("hyperedge_index", index[0], num_nodes, "node")
+    check_parts("hyperedge_index", index[1], num_hyperedges, "hyperedge")
 
 
-def check_numbers(given: str, index: Tensor, bound: int, name: str) -> None:
-    """Refuse numbers outside 0 to bound - 1, on a CPU: elsewhere reading them would wait for the device."""
-    if index.device.type != "cpu" or not index.numel():
-        return
-    low, high = (int(v) for v in index.aminmax())
-    if low < 0 or high >= bound:
-        raise ValueError(
-            f"Hypergraph: {given} names {name} {low if low < 0 else high} but the hypergraph has "
-            f"{bound} {name}s, 0 to {bound - 1}; check the incidences or the sizes"
-        )
+def check_parts(given: str, numbers: Tensor, bound: int, name: str) -> None:
+    """Refuse numbers of nodes, hyperedges or groups that are none, on a CPU."""
+    advice = "check the incidences or the sizes"
+    check_numbers(f"Hypergraph: {given}", numbers, bound, name, "hypergraph", advice)
 
 
 def _sorted(index: Tensor, num_nodes: int, num_hyperedges: int, multiset: bool) -> CSR:

@@ -377,7 +377,6 @@ def test_other_forms_say_what_they_cannot_take() -> None:
         (lambda: hypergraph_from_sets([["a", "b"]]), TypeError, "a set holds '[ab]'"),  # type: ignore[list-item]
         (lambda: hypergraph_from_sets([[0, 4]], 3), ValueError, "names node 4"),
         (lambda: hypergraph_from_scipy(np.eye(3)), TypeError, "got ndarray; pass a scipy sparse matrix"),
-        (lambda: hypergraph_to_scipy(view(hyperedge_weight=weights())), ValueError, "has no place"),
     ):
         with pytest.raises(kind, match=message):
             call()

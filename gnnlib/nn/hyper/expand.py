@@ -11,7 +11,7 @@ from gnnlib.nn.hyper.base import inverse, inverse_root
 from gnnlib.nn.hyper.pairs import ordered_pairs
 from gnnlib.sparse import CSR, Hypergraph, as_csr, scatter, spgemm
 from gnnlib.sparse.convert import Adj
-from gnnlib.sparse.hypergraph import check_numbers
+from gnnlib.sparse.hypergraph import check_parts
 
 __all__ = [
     "attribute_hypergraph",
@@ -133,7 +133,7 @@ def pair_hypergraph(edge_index: Tensor, num_nodes: int) -> Hypergraph:
     Raises: ValueError for a node outside the graph or another shape; TypeError for numbers that are no
         integers.
     """
-    check_numbers("edge_index", edge_index, num_nodes, "node")  # before two numbers become one
+    check_parts("edge_index", edge_index, num_nodes, "node")  # before two numbers become one
     as_csr(edge_index, num_nodes)
     low, high = edge_index.long().sort(dim=0).values
     key = torch.unique(low * num_nodes + high)

@@ -80,18 +80,11 @@ def hypergraph_from_scipy(incidence: Any) -> Hypergraph:
 
 
 def hypergraph_to_scipy(h: Hypergraph) -> Any:
-    """The incidence matrix as a scipy CSR matrix; features of the hyperedges do not go over.
+    """The incidence matrix as a scipy CSR matrix; weights and features of the hyperedges have no place in it.
 
     Shapes: N nodes, M hyperedges -> ``[N, M]``.
-    Raises: ValueError for hyperedge weights, for which the matrix has no place.
     """
     from scipy.sparse import coo_matrix
-
-    if h.hyperedge_weight is not None:
-        raise ValueError(
-            "hypergraph_to_scipy: the hypergraph has hyperedge_weight, for which the matrix has no place; "
-            "pass h.with_values(h.incidence_value) and keep the weights beside it"
-        )
 
     node, hyperedge = h.hyperedge_index.cpu().numpy()
     value = torch.ones(h.num_incidences) if h.slot_value is None else h.slot_value.detach().cpu()

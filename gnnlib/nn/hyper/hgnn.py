@@ -17,7 +17,7 @@ from gnnlib.nn.hyper.base import (
     two_stage,
 )
 from gnnlib.sparse import Hypergraph
-from gnnlib.sparse.hypergraph import check_numbers
+from gnnlib.sparse.hypergraph import check_parts
 from gnnlib.sparse.sets import check_index
 
 Fusion = Literal["adaptive", "coequal"]
@@ -196,7 +196,7 @@ class HGNNPlusConv(_Linear):
                     "HGNNPlusConv: fusion='adaptive' needs hyperedge_group; pass [M] group numbers"
                 )
             check_index("hyperedge_group", hyperedge_group, x, self._who)
-            check_numbers("hyperedge_group", hyperedge_group, self.omega.shape[0], "group")
+            check_parts("hyperedge_group", hyperedge_group, self.omega.shape[0], "group")
             own = self.omega.sigmoid()[hyperedge_group]
             hyperedge_weight = own if hyperedge_weight is None else own * hyperedge_weight
         h = self._hypergraph(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.autograd import define
-from gnnlib.sparse.convert import check_edge_index, check_ends
+from gnnlib.sparse.convert import check_edge_index, check_numbers
 from gnnlib.sparse.registry import dispatch
 
 __all__ = ["edge_matching"]
@@ -42,8 +42,8 @@ def edge_matching(edge_index: Tensor, score: Tensor, num_nodes: int) -> Tensor:
 
 
 def _forward(source: Tensor, target: Tensor, order: Tensor, num_nodes: int) -> Tensor:
-    check_ends(source, num_nodes, "source", "edge_matching")
-    check_ends(target, num_nodes, "target", "edge_matching")
+    check_numbers("edge_matching: edge_index", source, num_nodes, "source node")
+    check_numbers("edge_matching: edge_index", target, num_nodes, "target node")
     out: Tensor = dispatch("edge_matching", source, target, order, num_nodes)
     return out
 
