@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gnnlib.nn import EDHNNConv
 from tests.nn.cases import CASES, F_IN, Case, plain_graph
 from tests.tolerances import assert_close
 
@@ -22,3 +23,13 @@ def test_autocast_changes_rounding_alone(case: Case) -> None:
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert all(p.grad is None or p.grad.isfinite().all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_ed_hnn_of_few_maps(layers: int) -> None:
+    """With one map a message is as short as the map leaves it, and x_0 is not."""
+    torch.manual_seed(0)
+    layer, index, x = EDHNNConv(F_IN, mlp2_layers=layers).eval(), plain_graph(), torch.randn(20, F_IN)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x, x.sin(), index)
+    assert_close(found, layer(x, x.sin(), index), torch.bfloat16)
