@@ -129,6 +129,11 @@ class CSR:
         """``indptr`` and ``indices``, the arguments with which every kernel begins."""
         return self.indptr, self.indices
 
+    @property
+    def filled(self) -> Tensor:
+        """Which slots hold an edge, bool ``[E]``: all but the spare ones that traced code keeps for loops."""
+        return torch.arange(self.num_edges, device=self.device) < self.indptr[-1]
+
     def __repr__(self) -> str:
         order = "" if self.perm is None else ", reordered"
         return f"CSR({self.num_rows} x {self.num_cols}, {self.num_edges} edges{order}, {self.device})"

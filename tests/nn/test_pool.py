@@ -275,3 +275,13 @@ def test_select_output_refuses_lists_of_unequal_length() -> None:
     shared = SelectOutput(torch.tensor([0, 0]), 2, torch.tensor([0, 1]), 2)
     with pytest.raises(NotImplementedError, match="clusters that share nodes"):
         shared.lift(torch.ones(2, 1))
+
+
+def test_asap_counts_a_loop_of_the_graph_once_when_it_is_traced() -> None:
+    edge_index = torch.tensor([[0, 1, 2, 3, 1], [1, 2, 3, 0, 1]])
+    pool, x = gnnlib.nn.ASAPooling(4, ratio=1.0).eval(), torch.eye(4)
+    wanted = pool(x, edge_index)
+    found = torch.compile(pool, backend="eager")(x, edge_index)
+    assert torch.equal(found.edge_index, wanted.edge_index)
+    assert_close(found.edge_attr, wanted.edge_attr)
+    assert_close(found.x, wanted.x)

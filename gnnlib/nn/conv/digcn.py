@@ -305,7 +305,7 @@ def pagerank_step(adj: CSR, weight: Tensor | None, x: Tensor, alpha: float) -> P
 def _with_loops(adj: CSR, weight: Tensor | None, dtype: torch.dtype) -> tuple[CSR, Tensor]:
     """The graph with its loops in slot order, and its weights; those of spare slots of traced code are 0."""
     looped = adj.add_self_loops()
-    used = _used(looped)
+    used = looped.filled
     if weight is None:
         return looped.slot_order, used.to(dtype)
     weight = torch.cat([weight.to(dtype), weight.new_ones(adj.num_rows).to(dtype)])
@@ -354,15 +354,10 @@ def _meeting(adj: CSR, weight: Tensor | None, cap: int | None, dtype: torch.dtyp
     return Propagation(pairs, value, inverse_sqrt(segment_reduce(value, pairs.indptr)))
 
 
-def _used(adj: CSR) -> Tensor:
-    """Which slots hold an edge: all but the spare ones at the end, which traced code has for loops."""
-    return torch.arange(adj.num_edges, device=adj.device) < adj.indptr[-1]
-
-
 def _product(adj: CSR, left: Tensor, right: Tensor, cap: int | None, over: Literal["col", "row"]) -> CSR:
     """``M diag M^T`` summed over columns, or ``M^T M`` over rows, of weights in slot order, as a CSR."""
     middle = adj.indices.long() if over == "col" else adj.rows
-    used = _used(adj)
+    used = adj.filled
     count = middle.new_zeros(adj.num_rows).index_add(0, middle, used.long())
     if cap is not None:
         keep = used & (count.index_select(0, middle) <= cap)

@@ -122,11 +122,10 @@ class ASAPooling(Pooling):
         fitness = self.gnn_score(inside, adj).sigmoid().squeeze(-1)
         best: SelectOutput = self.select(fitness[:, None], batch)
         so = self._clusters(adj, alpha, best)
-        looped = adj.slot_order.edge_index
-        graph = ConnectOutput(
-            *self._product(so, looped, None if weight is None else adj.to_slots(weight)),
-            batch[best.node_index],
-        )
+        filled = adj.filled
+        looped = adj.slot_order.edge_index[:, filled]
+        values = None if weight is None else adj.to_slots(weight)[filled]
+        graph = ConnectOutput(*self._product(so, looped, values), batch[best.node_index])
         assert graph.batch is not None
         out = inside.index_select(0, best.node_index) * fitness[best.node_index][:, None]
         return _Ego(
@@ -151,7 +150,7 @@ class ASAPooling(Pooling):
         new = best.node_index.new_full((best.num_nodes,), -1)
         new[best.node_index] = best.cluster_index
         cluster = new[adj.rows]
-        kept = cluster >= 0
+        kept = (cluster >= 0) & adj.filled
         return SelectOutput(
             adj.indices[kept].long(), best.num_nodes, cluster[kept], best.num_clusters, alpha[kept]
         )
