@@ -153,13 +153,13 @@ def check_numbers(
 
 
 def _from_edge_index(edge_index: Tensor, rows: int | None, cols: int | None) -> CSR:
-    edge_index = bare(edge_index)
     check_edge_index(edge_index)
     if traced(edge_index):
         if rows is None or cols is None:
             raise ValueError("as_csr: compiled code needs the number of nodes; pass size=(sources, targets)")
         indptr, indices, perm = _edge_index_to_csr(edge_index, rows, cols)
         return CSR.trusted(indptr, indices, cols, perm)
+    edge_index = bare(edge_index)
     return structures.get(edge_index, (edge_index,), (rows, cols), lambda: _sort(edge_index, rows, cols))
 
 
