@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
+from gnnlib.sparse.convert import check_numbers
+
 __all__: list[str] = []
 
 
@@ -119,13 +121,7 @@ def _count(who: str, what: str, nodes: Any, size: int) -> int:
         return int(index.sum())
     if index.numel() and (index.is_floating_point() or index.is_complex()):
         raise TypeError(f"{who}: {what} is {index.dtype}; pass node numbers as integers")
-    if index.numel():
-        low, high = (int(v) for v in index.aminmax())
-        if low < 0 or high >= size:
-            raise ValueError(
-                f"{who}: {what} names node {low if low < 0 else high} but the graph has {size} nodes, "
-                f"0 to {size - 1}"
-            )
+    check_numbers(f"{who}: {what}", index, size, "node", advice="pass nodes of the graph")
     return index.numel()
 
 
