@@ -10,13 +10,14 @@ from gnnlib.sparse.cache import WeakCache
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.build import index_dtype
 from gnnlib.sparse.ops.dropout import counted_dropout
+from gnnlib.sparse.registry import FLOATS
 
 __all__ = ["dropout", "feature_dropout", "known_zeros"]
 
 # torch's random numbers on a CPU come from one thread, 15 ns each: 58 ms for 2,708 x 1,433 floats (two-core
 # Xeon), where the counter takes 6.4 on one thread and 3.5 on two. Below so many, torch's call is as fast.
 _FEWEST = 1 << 11
-_COUNTED = frozenset({torch.float32, torch.float64})
+_COUNTED = FLOATS
 
 # Drawing for the non-zeros alone pays up to about a third of them. Small inputs are not worth it.
 _DENSEST = 1 / 3
@@ -28,7 +29,7 @@ _places = WeakCache(size=8)
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """What ``torch.nn.functional.dropout`` does, by the core's counter where torch would be slow.
 
-    On a CPU, in single and double precision, from a few thousand elements on, the mask comes from a counter
+    On a CPU, from a few thousand elements on, the mask comes from a counter
     and a seed drawn from torch's generator: all threads draw, no mask is kept for the backward, and
     ``torch.manual_seed`` decides the result as it does torch's. The distribution is that of torch's function,
     the random stream is not. Elsewhere, under ``torch.func`` and while compiling it is torch's function.

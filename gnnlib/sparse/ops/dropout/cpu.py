@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import memory, random
 from gnnlib.sparse.native.helper import helper
 from gnnlib.sparse.native.launch import Launcher, array
+from gnnlib.sparse.numerics import accumulate_dtype
 from gnnlib.sparse.ops.dropout import STEPS
-from gnnlib.sparse.registry import kernel, needs
+from gnnlib.sparse.registry import FLOATS, kernel, needs
 
 #: Words of a run.
 RUN = 1 << 12
@@ -37,9 +37,10 @@ def _dropout(x, edge, kept, seed, out):
 _launch = Launcher(_dropout)
 
 
-@kernel("dropout", "cpu", refuse=needs("cpu", frozenset({torch.float32, torch.float64})))
+@kernel("dropout", "cpu", refuse=needs("cpu", FLOATS))
 def dropout(x: Tensor, p: float, seed: int) -> Tensor:
-    out = memory.empty(*x.shape, dtype=x.dtype)
-    flat = array(x).reshape(-1)
+    dtype = accumulate_dtype(x.dtype)
+    out = memory.empty(*x.shape, dtype=dtype)
+    flat = array(x, dtype).reshape(-1)
     _launch(4 * x.numel(), flat, round(p * STEPS), flat.dtype.type(1 / (1 - p)), seed, out.view(-1).numpy())
-    return out
+    return out if dtype == x.dtype else out.to(x.dtype)
