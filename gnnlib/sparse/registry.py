@@ -57,6 +57,7 @@ OPS: dict[str, str] = {
     "propagate": "propagate",
     "propagate_inject": "propagate",
     "random_walk": "random_walk",
+    "rows_without": "common_neighbors",
     "sample_budget": "sample_budget",
     "sample_neighbors": "sample_neighbors",
     "scatter": "scatter",

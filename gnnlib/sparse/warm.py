@@ -37,6 +37,7 @@ from gnnlib.sparse import (
     spmm,
 )
 from gnnlib.sparse.ops.alias import alias_draw, alias_table
+from gnnlib.sparse.ops.common_neighbors import rows_without, sorted_rows
 from gnnlib.sparse.ops.dropout import counted_dropout
 from gnnlib.sparse.ops.edge_attention import Score
 from gnnlib.sparse.ops.enumerate_paths import PathKind
@@ -162,7 +163,9 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
     yield "sample_budget", lambda: sample_budget({kind: adj}, seeds, [2], num_nodes=sizes).node[""]
     for which in ("shortest", "simple"):
         yield "enumerate_paths", partial(_listed, adj, which)
+    common = common_neighbors(adj, edge_index)
     yield "common_neighbors", lambda: common_neighbors(adj, edge_index).indptr
+    yield "rows_without", lambda: rows_without(sorted_rows(adj), edge_index[0], common).indptr
     for w in (None, torch.rand(_EDGES, generator=draw)):
         yield "random_walk", partial(random_walk, adj, torch.arange(_NODES), 4, p=0.5, weight=w)
     yield "skipgram", partial(_train, adj, draw)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gnnlib.sparse import CSR, as_csr, common_neighbors, spmm
 from gnnlib.sparse.native import launch
-from gnnlib.sparse.ops.common_neighbors import cpu
+from gnnlib.sparse.ops.common_neighbors import cpu, rows_without, sorted_rows
 from tests.sparse.graphs import HUBS, LARGE, MIXED, ZOO, Graph, draw, turned
 from tests.tolerances import assert_close
 
@@ -98,6 +98,30 @@ def test_rows_are_sorted_once() -> None:
     rows = adj.derive("sorted_rows", lambda a: pytest.fail("not kept"))
     common_neighbors(adj, some_pairs(37))
     assert adj.derive("sorted_rows", lambda a: pytest.fail("not kept")) is rows
+
+
+def test_rows_that_are_sorted_stay_as_they_are() -> None:
+    rows = sorted_rows(MIXED.adj)
+    again = CSR.trusted(*rows.arrays, rows.num_cols)
+    assert sorted_rows(again).indices.data_ptr() == rows.indices.data_ptr()
+    for entries in ([0, 2, 1], [0, 1, 1]):  # one row, not ascending
+        adj = CSR(torch.tensor([0, 0, 3, 3]), torch.tensor(entries), 3)
+        assert sorted_rows(adj).indices.tolist() == sorted(set(entries))
+    empty = CSR(torch.tensor([0, 0]), torch.tensor([], dtype=torch.int64), 3)
+    assert sorted_rows(empty).num_edges == 0
+
+
+def test_rows_without_some_entries(backend: str) -> None:
+    pairs = some_pairs(HUBS.num_rows)
+    rows = sorted_rows(HUBS.adj)
+    taken = common_neighbors(rows, pairs)
+    found = rows_without(rows, pairs[0], taken)
+    sources = [set(row.tolist()) for row in rows.indices.tensor_split(rows.indptr[1:-1])]
+    wanted = [sorted(sources[u] - sources[v]) for u, v in pairs.t().tolist()]
+    assert [row.tolist() for row in found.indices.tensor_split(found.indptr[1:-1])] == wanted
+    assert found.indices.dtype == rows.indices.dtype
+    none = rows_without(rows, pairs[0, :0], common_neighbors(rows, pairs[:, :0]))
+    assert (none.num_rows, none.num_edges) == (0, 0)
 
 
 def test_compiled() -> None:

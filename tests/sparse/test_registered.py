@@ -207,6 +207,13 @@ def integer_samples(g: Graph) -> dict[str, list[tuple[Any, ...]]]:
         "edge_matching": [(*g.edge_index, torch.arange(g.num_edges).flip(0), max(g.num_rows, g.num_cols))],
         "independent_set": [(*both.arrays, *both.transposed.arrays, torch.arange(both.num_rows), 1)],
         "common_neighbors": [(*ops.sorted_rows(*adj.arrays, g.num_cols), pairs, g.num_cols)],
+        "rows_without": [
+            (
+                *(s := ops.sorted_rows(*adj.arrays, g.num_cols)),
+                pairs[0],
+                *ops.common_neighbors(*s, pairs, g.num_cols),
+            )
+        ],
         "random_walk": walk_samples(g),
     }
 

@@ -1,4 +1,4 @@
-"""Common neighbours of node pairs."""
+"""Common neighbours of node pairs, and what is left of rows without them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def common_neighbors(adj: Adj, pairs: Tensor) -> CSR:
     return CSR.trusted(indptr, indices, csr.num_cols)
 
 
+def rows_without(adj: CSR, nodes: Tensor, taken: CSR) -> CSR:
+    r"""The rows of some nodes less what is taken out of each.
+
+    .. math:: \mathrm{out}_p = N(\mathrm{nodes}_p) \setminus \mathrm{taken}_p
+
+    Args:
+        adj: rows of :func:`sorted_rows`.
+        nodes: in any order, and as often as they are named.
+        taken: of each of these rows some entries, sorted, as :func:`common_neighbors` lists them.
+
+    Shapes: adj ``[R, C]``, nodes ``[P]``, taken ``[P, C]`` -> CSR ``[P, C]`` without values, columns sorted.
+    Cost: O(T) for the T entries of all rows.
+    """
+    indptr, indices = _without(*adj.arrays, nodes.to(torch.int64), *taken.arrays)
+    return CSR.trusted(indptr, indices, adj.num_cols)
+
+
 def _check(adj: CSR, pairs: Tensor) -> None:
     if pairs.is_floating_point() or pairs.is_complex() or pairs.dtype == torch.bool:
         raise TypeError(
@@ -70,8 +87,21 @@ def sorted_rows(adj: CSR) -> CSR:
 
 
 def _sorted(adj: CSR) -> CSR:
+    if not traced(adj.indptr) and _ascending(adj):
+        return CSR.trusted(*adj.arrays, adj.num_cols)
     indptr, indices = _sorted_rows(*adj.arrays, adj.num_cols)
     return CSR.trusted(indptr, indices, adj.num_cols)
+
+
+def _ascending(adj: CSR) -> bool:
+    """Whether the columns of each row are sorted and unique as they stand."""
+    indptr, indices = adj.arrays
+    if indices.dtype != index_dtype(adj.num_cols) or int(indptr[-1]) != indices.numel():
+        return False
+    above = torch.ones(indices.numel() + 1, dtype=torch.bool, device=indices.device)
+    torch.gt(indices[1:], indices[:-1], out=above[1:-1])
+    above[indptr] = True  # a row may begin anywhere
+    return bool(above.all())
 
 
 def _sorted_forward(indptr: Tensor, indices: Tensor, num_cols: int) -> tuple[Tensor, Tensor]:
@@ -116,4 +146,26 @@ _common = define(
     "(Tensor indptr, Tensor indices, Tensor pairs, SymInt num_cols) -> (Tensor, Tensor)",
     _forward,
     _fake,
+)
+
+
+def _without_forward(
+    indptr: Tensor, indices: Tensor, nodes: Tensor, taken_indptr: Tensor, taken: Tensor
+) -> tuple[Tensor, Tensor]:
+    out_indptr, out_indices = dispatch("rows_without", indptr, indices, nodes, taken_indptr, taken)
+    return out_indptr, out_indices
+
+
+def _without_fake(
+    indptr: Tensor, indices: Tensor, nodes: Tensor, taken_indptr: Tensor, taken: Tensor
+) -> tuple[Tensor, Tensor]:
+    size = torch.library.get_ctx().new_dynamic_size()
+    return torch.empty_like(taken_indptr), indices.new_empty(size)
+
+
+_without = define(
+    "rows_without",
+    "(Tensor indptr, Tensor indices, Tensor nodes, Tensor taken_indptr, Tensor taken) -> (Tensor, Tensor)",
+    _without_forward,
+    _without_fake,
 )

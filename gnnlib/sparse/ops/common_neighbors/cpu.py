@@ -201,3 +201,40 @@ def common_neighbors(indptr: Tensor, indices: Tensor, pairs: Tensor, num_cols: i
     out = torch.zeros(u.size + 1, dtype=torch.int64)
     torch.cumsum(torch.from_numpy(counts), 0, out=out[1:])
     return out, parts[0] if len(parts) == 1 else torch.cat([indices.new_empty(0), *parts])
+
+
+@helper
+def _left(indices, a, a_end, taken, b, b_end, out, place, end):
+    """Entries a to a_end that are not among the taken ones b to b_end, to ``out`` from ``place`` on."""
+    while a < a_end and place < end:
+        x = tile.item(indices, a)
+        if b < b_end and tile.item(taken, b) == x:
+            b += 1
+        else:
+            out[place] = x
+            place += 1
+        a += 1
+
+
+def _without(indptr, indices, nodes, taken_indptr, taken, bound, out):
+    for run in prange(RUNS):
+        for p in range(run_start(bound, run), run_start(bound, run + 1)):
+            i = tile.item(nodes, p)
+            a, a_end = tile.item(indptr, i), tile.item(indptr, i + 1)
+            b, b_end = tile.item(taken_indptr, p), tile.item(taken_indptr, p + 1)
+            _left(indices, a, a_end, taken, b, b_end, out, tile.item(bound, p), tile.item(bound, p + 1))
+
+
+_launch_without = Launcher(_without)
+
+
+@kernel("rows_without", "cpu", refuse=needs("cpu", frozenset()))
+def rows_without(
+    indptr: Tensor, indices: Tensor, nodes: Tensor, taken_indptr: Tensor, taken: Tensor
+) -> tuple[Tensor, Tensor]:
+    bound = torch.zeros_like(taken_indptr)
+    torch.cumsum(indptr.diff()[nodes] - taken_indptr.diff(), 0, out=bound[1:])
+    out = torch.empty(int(bound[-1]), dtype=indices.dtype)
+    given = (array(t) for t in (indptr, indices, nodes, taken_indptr, taken, bound, out))
+    _launch_without(2 * out.numel(), *given)
+    return bound, out

@@ -25,3 +25,20 @@ def common_neighbors(indptr: Tensor, indices: Tensor, pairs: Tensor, num_cols: i
     out_indptr = torch.zeros(u.shape[0] + 1, dtype=torch.int64, device=u.device)
     out_indptr[1:] = pair[common].bincount(minlength=u.shape[0]).cumsum(0)
     return out_indptr, col[common].to(indices.dtype)
+
+
+@kernel("rows_without", "reference")
+def rows_without(
+    indptr: Tensor, indices: Tensor, nodes: Tensor, taken_indptr: Tensor, taken: Tensor
+) -> tuple[Tensor, Tensor]:
+    count = indptr.diff()[nodes]
+    row = torch.arange(nodes.shape[0], device=nodes.device).repeat_interleave(count)
+    within = torch.arange(row.shape[0], device=nodes.device) - (count.cumsum(0) - count)[row]
+    col = indices[indptr[nodes][row] + within]
+    size = int(indices.max()) + 1 if indices.numel() else 1
+    used = int(taken_indptr[-1])
+    gone = row_of_slot(taken_indptr, used) * size + taken[:used].long()
+    kept = ~torch.isin(row * size + col.long(), gone)
+    out_indptr = torch.zeros_like(taken_indptr)
+    out_indptr[1:] = row[kept].bincount(minlength=nodes.shape[0]).cumsum(0)
+    return out_indptr, col[kept]
