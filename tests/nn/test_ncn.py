@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gnnlib.nn.link import NCN, NCNC, neighbor_sets
-from gnnlib.nn.link.neighbours import dropped_entries, sampled_rows
-from gnnlib.sparse import CSR, as_csr
+from gnnlib.nn.link import NCN, NCNC, ncn, neighbor_sets, neighbours
+from gnnlib.nn.link.neighbours import dropped_entries, sampled_rows, summed
+from gnnlib.sparse import CSR, as_csr, spmm
 from tests.nn.graphs import dense
 from tests.tolerances import assert_close
 
@@ -172,6 +172,49 @@ def test_symmetry_chunks_and_relabelling(kind: type[NCN], depth: int, options: d
         for model.split_size in (1, 13) if depth == 1 else (50,):
             assert_close(model(h, edge_index, pairs), found)
     assert model(h, edge_index, pairs[:, :0]).shape == (0,)
+
+
+@pytest.mark.parametrize(("kind", "depth", "options"), [c for c in CASES if c[1]], ids=str)
+def test_scores_of_all_pairs_serve_many_pairs(
+    kind: type[NCN], depth: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some pairs at a time each missing edge is scored by itself, all at once each pair of nodes once."""
+    model, pairs = build(kind, **options), pairs_of(400)
+    h = torch.randn(N, WIDTH, dtype=F64, requires_grad=True)
+    tables: list[Tensor | None] = []
+    known = kind._known  # type: ignore[attr-defined]
+    monkeypatch.setattr(kind, "_known", lambda *args: tables.append(known(*args)) or tables[-1])
+    parts = torch.cat([model(h, graph(), chunk) for chunk in pairs.split(7, dim=1)])
+    assert all(table is None for table in tables)
+    found = model(h, graph(), pairs)
+    assert isinstance(tables[-1], Tensor)
+    assert tables[-1].shape == (N, N)
+    assert_close(found, parts)
+    monkeypatch.setattr(ncn, "ENTRIES", 300)  # many runs of pairs
+    again = model(h, graph(), pairs)
+    assert_close(again, parts)
+    for got, want in zip(*(torch.autograd.grad(s.sum(), h) for s in (again, parts)), strict=True):
+        assert_close(got, want)
+
+
+def test_many_long_rows_are_summed_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(5)
+    edge_index = torch.stack([torch.randint(6, (900,)), torch.randint(40, (900,))])
+    adj = as_csr(edge_index, num_rows=40, num_cols=6)
+    x, weight = torch.randn(6, 3, dtype=F64, requires_grad=True), torch.randn(40, 3, dtype=F64)
+    wanted = spmm(adj, x)
+    monkeypatch.setattr(neighbours, "RUN_BYTES", 24 * 7)  # seven rows
+    calls: list[int] = []
+    monkeypatch.setattr(neighbours, "spmm", lambda a, x: calls.append(a.num_rows) or spmm(a, x))
+    found = summed(adj, x)
+    assert calls == [7, 7, 7, 7, 7, 5]
+    assert_close(found, wanted)
+    assert_close(
+        torch.autograd.grad((found * weight).sum(), x)[0], torch.autograd.grad((wanted * weight).sum(), x)[0]
+    )
+    with torch.no_grad():
+        summed(adj, x)
+    assert calls[6:] == [40]  # nothing to gain without a gradient
 
 
 def test_completion_of_no_weight_is_none() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gnnlib.nn.dropout import Dropout
 from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
-from gnnlib.nn.link.neighbours import dropped_entries, neighbor_sets, sampled_rows
+from gnnlib.nn.link.neighbours import dropped_entries, neighbor_sets, sampled_rows, summed
 from gnnlib.nn.mlp import MLP
 from gnnlib.sparse import as_csr, common_neighbors, spmm
 from gnnlib.sparse.convert import Adj
@@ -18,6 +18,11 @@ from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.common_neighbors import sorted_rows
 
 MakeNorm = Callable[[int], nn.Module]
+
+#: Entries of the rows of both ends of the pairs that are completed at once, and what a pair counts beside.
+ENTRIES, A_PAIR = 1 << 24, 64
+#: Scores of all pairs of nodes that may be kept while pairs are completed.
+MOST_KNOWN = 1 << 28
 
 
 class NCN(nn.Module):
@@ -113,10 +118,10 @@ class NCN(nn.Module):
         used[common.indices.long()] = True
         nodes = used.nonzero().view(-1)
         if self.xlin is None or 2 * nodes.numel() > h.size(0):
-            return spmm(common, self._summands(h))
+            return summed(common, self._summands(h))
         place = (used.cumsum(0) - 1).to(common.indices.dtype)[common.indices.long()]
         rows = CSR.trusted(common.indptr, place, nodes.numel())
-        return spmm(rows, self._summands(h.index_select(0, nodes)))
+        return summed(rows, self._summands(h.index_select(0, nodes)))
 
     def _joined(self, h: Tensor, pairs: Tensor, pooled: Tensor) -> Tensor:
         product = h.index_select(0, pairs[0]) * h.index_select(0, pairs[1])
@@ -151,7 +156,8 @@ class NCNC(NCN):
         dropout, edge_dropout, norm, use_xlin, tail_act, two_layers, beta: as in :class:`NCN`.
 
     Shapes: h ``[N, in]``, adj ``[N, N]``, pairs ``[2, P]`` -> scores ``[P]``, logits.
-    Cost: O(P d (d in + hidden^2)) time for rows of d entries and one step.
+    Cost: O(P d (d in + hidden^2)) time for rows of d entries and one step; in evaluation at most
+        O(N^2) scores for its P d missing edges. Memory is bounded: pairs are completed some at a time.
     Raises: ValueError for a depth, degree, split size or prior that is out of range, and as :class:`NCN`.
     """
 
@@ -208,26 +214,58 @@ class NCNC(NCN):
             return super()._scores(h, adj, pairs)
         adj = self._dropped(adj)
         summands = self._summands(h)
+        known = self._known(summands, adj, pairs, depth - 1)
+        return torch.cat(
+            [
+                self._joined(h, part, self._completed(h, summands, adj, part, depth, known))
+                for part in _runs(adj, pairs)
+            ]
+        )
+
+    def _completed(
+        self, h: Tensor, summands: Tensor, adj: CSR, pairs: Tensor, depth: int, known: Tensor | None
+    ) -> Tensor:
+        """The sums over common neighbours and over those that would be common, ``[P, in]``."""
         common, *alone = neighbor_sets(adj, pairs)
         weights: list[Tensor | None] = [None, None]
-        most = self.train_degree if self.training else self.test_degree
-        if most is not None:
+        if (most := self._most) is not None:
             alone, weights = map(list, zip(*(sampled_rows(only, most) for only in alone), strict=True))
-        rows = [only.rows for only in alone]
+        pooled = summed(common, summands)
         # what would complete the triangles: an edge of the other end for each neighbour of one alone
-        others = [end[row] for end, row in zip(pairs.flip(0), rows, strict=True)]
-        missing = torch.stack([torch.cat(others), torch.cat([only.indices for only in alone]).long()])
-        with torch.no_grad():
-            chunks = torch.split(missing, self.split_size, dim=1)
-            score = torch.cat([self._scores(summands, adj, chunk, depth - 1) for chunk in chunks])
-        pooled = spmm(common, summands)
-        scores = torch.split(score, [row.numel() for row in rows])
-        for only, row, part, weight in zip(alone, rows, scores, weights, strict=True):
-            probability = self._probability(part, h, pairs, row)
+        for only, other, weight in zip(alone, pairs.flip(0), weights, strict=True):
+            row = only.rows
+            missing = torch.stack([other[row], only.indices.long()])
+            score = self._inner(summands, adj, missing, depth - 1) if known is None else known[*missing]
+            probability = self._probability(score, h, pairs, row)
             if weight is not None:
                 probability = probability * weight.to(probability.dtype)
             pooled = pooled + spmm(only, summands, probability)
-        return self._joined(h, pairs, pooled)
+        return pooled
+
+    @property
+    def _most(self) -> int | None:
+        return self.train_degree if self.training else self.test_degree
+
+    @torch.no_grad()
+    def _inner(self, summands: Tensor, adj: CSR, pairs: Tensor, depth: int) -> Tensor:
+        """Scores of the edges that are missing, some pairs at a time."""
+        chunks = torch.split(pairs, self.split_size, dim=1)
+        return torch.cat([self._scores(summands, adj, chunk, depth) for chunk in chunks])
+
+    def _known(self, summands: Tensor, adj: CSR, pairs: Tensor, depth: int) -> Tensor | None:
+        """Scores ``[N, N]`` of all pairs, where the pairs ask for more than so many and none is random."""
+        n = adj.num_rows
+        if self.training or n * n > MOST_KNOWN:
+            return None
+        ends = adj.degree if self._most is None else adj.degree.clamp(max=self._most)
+        if int(ends[pairs].sum()) < n * n:
+            return None
+        upper = torch.triu_indices(n, n, device=pairs.device)
+        score = self._inner(summands, adj, upper, depth)
+        table = score.new_empty(n, n)
+        table[*upper] = score
+        table[*upper.flip(0)] = score
+        return table
 
     def _probability(self, score: Tensor, h: Tensor, pairs: Tensor, row: Tensor) -> Tensor:
         prior: float | Tensor
@@ -239,3 +277,10 @@ class NCNC(NCN):
             prior = self.priorlin(product).squeeze(-1).sigmoid()[row]
         odds = torch.sigmoid(self.scale * (score - self.offset))
         return self.weight * prior * odds / (prior * odds + 1 - odds)
+
+
+def _runs(adj: CSR, pairs: Tensor) -> tuple[Tensor, ...]:
+    """The pairs in runs of about ENTRIES neighbours of their ends."""
+    cost = adj.degree[pairs].sum(0) + A_PAIR
+    sizes = (cost.cumsum(0) // ENTRIES).bincount()
+    return torch.split(pairs, sizes[sizes > 0].tolist(), dim=1) if cost.numel() else (pairs,)
