@@ -191,6 +191,8 @@ class LinkModel(nn.Module):
     """
 
     uses_graph: ClassVar[bool] = False
+    #: Pairs that evaluation hands to ``decode`` at once; None: all, for a decoder that bounds its own memory.
+    pairs_at_once: int | None = 1 << 18
 
     def __init__(
         self,

@@ -230,6 +230,8 @@ class NCNModel(LinkModel):
         super().__init__(config, NCNEncoder(config, "link", in_channels))
         self.mlp = None  # the predictor stands in its place
         self.predictor = config.predictor()
+        if isinstance(self.predictor, NCNC):  # some scores serve all pairs
+            self.pairs_at_once = None
 
     def decode(self, z: Tensor, pairs: Tensor, graph: Adj | None = None) -> Tensor:
         """Scores ``[P]`` of pairs ``[2, P]`` from codes z ``[N, hidden]`` and the graph."""

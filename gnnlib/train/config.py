@@ -33,6 +33,10 @@ class TrainConfig:
         split: which of the dataset's splits; None: the public one, or, where the dataset comes with
             several, seed k takes split k modulo their number.
         folds: cross validation: each of the first ``folds`` splits is one run for each seed.
+        start: a run directory whose trained weights a run starts from, in place of random ones: those of the
+            same seed and fold there, else of its best run. The model may be another one with the same
+            parameters, and the dataset another one.
+        freeze_encoder: leave the parameters of the model's encoder as they are and train what follows it.
         epochs: passes over the training items, at most; 0 evaluates the model as it is built.
         lr: learning rate, > 0.
         loss: ``standard``: cross-entropy, BCE or squared error, whatever fits the dataset's metric;
@@ -66,7 +70,8 @@ class TrainConfig:
         select: the weights that are tested: ``best`` by ``monitor``, or those of the ``last`` epoch.
         eval_every: epochs between evaluations.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: lightning-fabric's name, such as ``32-true`` or ``bf16-mixed``.
+        precision: lightning-fabric's name, such as ``32-true`` or ``bf16-mixed``. Links and items are
+            ranked without the shorter type of mixed precision, in which their scores would tie.
         checkpoint_seconds: time between resume points; one is also written at the end and on Ctrl-C.
         root: the data root; None: where ``gnnlib.data`` looks.
         out: the run directory; None: ``runs/<dataset>-<model>-<time>``.
@@ -81,6 +86,8 @@ class TrainConfig:
     seeds: int | tuple[int, ...] = (0,)
     split: int | None = None
     folds: int | None = None
+    start: str | None = None
+    freeze_encoder: bool = False
     epochs: int = 200
     lr: float = 0.01
     loss: Loss = "standard"

@@ -23,6 +23,7 @@ from gnnlib.train.loop import Run
 from gnnlib.train.progress import Progress
 from gnnlib.train.report import write_report
 from gnnlib.train.result import Result, environment, now, peak_memory, summarise
+from gnnlib.train.start import start_from
 from gnnlib.train.tasks import Task, make_task
 from gnnlib.train.tasks.base import PARTS
 
@@ -192,7 +193,10 @@ def _train(
         torch.cuda.reset_peak_memory_stats(task.device)
     fabric = fabrics.launch(config)
     run = Run(task, config, fabric, seed=job.seed, folder=make_dir(place), identity=identity)
-    shown.run_begin(job.dir, index, run.resume())
+    done = run.resume()
+    if config.start is not None and not done:
+        shown.note(f"{job.dir} starts from the weights of {start_from(config.start, job.dir, run.raw)}")
+    shown.run_begin(job.dir, index, done)
     outcome = run.fit(shown)
     outcome.model.eval()
     with torch.no_grad():

@@ -96,6 +96,7 @@ from gnnlib import files
 
 __all__ = [
     "best_checkpoint",
+    "best_run",
     "CURVES",
     "FORMAT",
     "last_checkpoint",
@@ -120,6 +121,20 @@ def last_checkpoint(folder: Path) -> Path:
 def best_checkpoint(folder: Path) -> Path:
     """The selected weights of one run's folder."""
     return folder / "best.ckpt"
+
+
+def best_run(folder: Path) -> Path:
+    """The folder of the best finished run, or, before the end of training, of the best one so far.
+
+    Raises: FileNotFoundError when no run has written a checkpoint.
+    """
+    if (folder / RESULT).exists():
+        return folder / str(read_json(folder / RESULT)["best_run"])
+    begun = sorted(path.parent for path in folder.glob("seed-*/best.ckpt"))
+    if not begun:
+        raise FileNotFoundError(f"{folder} holds no trained weights yet; let a run get to a checkpoint")
+    finished = [place for place in begun if (place / METRICS).exists()]
+    return (finished or begun)[0]
 
 
 def write_json(path: Path, content: Any, *, indent: int | None = 2) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 from gnnlib.train import checkpoint, files, guards
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.interrupt import Interrupted, Interrupts
-from gnnlib.train.optim import make_optimizer, make_schedule
+from gnnlib.train.optim import freeze_encoder, make_optimizer, make_schedule
 from gnnlib.train.progress import Progress
 from gnnlib.train.seeding import random_state, restore, seed_all
 from gnnlib.train.selection import Selection
@@ -74,6 +74,8 @@ class Run:
         seed_all(seed)
         self.generator = torch.Generator().manual_seed(seed)  # batches and negatives
         self.raw = task.build()
+        if config.freeze_encoder:
+            freeze_encoder(self.raw, config.model)
         self.optimizer: Any = None
         self.schedule: Any = None
         if config.epochs:

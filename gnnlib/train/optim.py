@@ -9,7 +9,7 @@ from torch import nn
 
 from gnnlib.train.config import TrainConfig
 
-__all__ = ["make_optimizer", "make_schedule"]
+__all__ = ["freeze_encoder", "make_optimizer", "make_schedule"]
 
 ENCODER = "encoder."  # where the models of gnnlib keep it
 
@@ -27,11 +27,27 @@ def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimiz
     return torch.optim.Adam(groups, lr=config.lr)
 
 
+def freeze_encoder(model: nn.Module, name: str) -> None:
+    """Ask for no gradient of the encoder's parameters.
+
+    Raises: ValueError when there is nothing to freeze, or nothing else to train.
+    """
+    inside = [p for key, p in model.named_parameters() if key.startswith(ENCODER)]
+    if not inside or len(inside) == sum(1 for _ in model.parameters()):
+        raise ValueError(
+            f"freeze_encoder: model {name!r} has no parameters "
+            + ("outside its encoder to train" if inside else "in an encoder")
+            + "; leave freeze_encoder out"
+        )
+    for p in inside:
+        p.requires_grad_(False)
+
+
 def _groups(config: TrainConfig, model: nn.Module) -> list[dict[str, Any]]:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not named:
         raise ValueError(f"model {config.model!r} has no parameters to train; choose another model")
-    if config.head_lr is not None and not any(name.startswith(ENCODER) for name, _ in named):
+    if config.head_lr is not None and not any(n.startswith(ENCODER) for n, _ in model.named_parameters()):
         raise ValueError(
             f"head_lr={config.head_lr} is for what follows the encoder, but model {config.model!r} has no "
             "parameters in an encoder; use lr"

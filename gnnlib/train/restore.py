@@ -16,7 +16,7 @@ from gnnlib.train.config import TrainConfig
 from gnnlib.train.experiment import read_config
 from gnnlib.train.tasks import Task, make_task
 
-__all__ = ["best_run", "restore", "Restored"]
+__all__ = ["restore", "Restored"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def restore(run_dir: str | Path, dataset: str | None = None, *, root: str | None
     """
     folder = Path(run_dir)
     config = read_config(folder)
-    place = best_run(folder)
+    place = files.best_run(folder)
     path = files.best_checkpoint(place)
     kept = checkpoint.load(path, {"dataset": config.dataset, "model": config.model})
     split = int(kept["identity"]["split"])
@@ -73,19 +73,6 @@ def restore(run_dir: str | Path, dataset: str | None = None, *, root: str | None
     task.precision = fabric.strategy.precision
     model.eval()
     return Restored(config, place, kept, loaded, task, raw, model)
-
-
-def best_run(folder: Path) -> Path:
-    """The folder of the best finished run, or, before the end of training, of the best one so far."""
-    if (folder / files.RESULT).exists():
-        return folder / str(files.read_json(folder / files.RESULT)["best_run"])
-    begun = sorted(path.parent for path in folder.glob("seed-*/best.ckpt"))
-    if not begun:
-        raise FileNotFoundError(
-            f"predict: {folder} holds no trained weights yet; let a run get to a checkpoint"
-        )
-    finished = [place for place in begun if (place / files.METRICS).exists()]
-    return (finished or begun)[0]
 
 
 def _check_fits(path: Path, model: str, trained: data.Loaded, wanted: data.Loaded) -> None:

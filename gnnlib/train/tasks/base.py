@@ -77,9 +77,13 @@ class Task(ABC):
         )
         return model
 
-    def call(self, model: nn.Module, method: str, *inputs: Any) -> Tensor:
-        """A method of the model beside forward, in the precision that fabric gives to forward."""
-        if self.precision is None:
+    def call(self, model: nn.Module, method: str, *inputs: Any, full: bool = False) -> Tensor:
+        """A method of the model beside forward, in the precision that fabric gives to forward.
+
+        Args:
+            full: leave mixed precision out; scores that are ranked would tie in the shorter type.
+        """
+        if self.precision is None or (full and self.config.precision.endswith("-mixed")):
             return cast(Tensor, getattr(model, method)(*inputs))
         with self.precision.forward_context():
             output = getattr(model, method)(*self.precision.convert_input(inputs))

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from gnnlib.data import Loaded
 from gnnlib.loader import uniform_negatives
 from gnnlib.models import registry
+from gnnlib.models.heads import LinkModel
 from gnnlib.sparse.convert import Adj
 from gnnlib.train.config import TrainConfig
 from gnnlib.train.guards import check_input, check_rows
@@ -33,7 +34,6 @@ from gnnlib.train.tasks.messages import MessageGraph, check_no_leak
 __all__ = ["LinkTask"]
 
 MOST_NODES = 20_000  # for negatives=all: 1.6 GB a matrix of scores
-EVAL_PAIRS = 1 << 18  # pairs scored at once in evaluation; only memory depends on it
 
 
 @dataclass(frozen=True)
@@ -204,15 +204,18 @@ class LinkTask(Task):
 
     def _codes(self, model: nn.Module) -> tuple[Tensor, Adj]:
         graph = self._graph(model)
-        return self.call(model, "encode", self.x, graph), graph
+        return self.call(model, "encode", self.x, graph, full=True), graph
 
-    def _decoded(self, model: nn.Module, z: Tensor, pairs: Tensor, graph: Adj) -> Tensor:
+    def _decoded(
+        self, model: nn.Module, z: Tensor, pairs: Tensor, graph: Adj, *, full: bool = False
+    ) -> Tensor:
         seen = (graph,) if _looks(model) else ()
-        return self.call(model, "decode", z, pairs, *seen)
+        return self.call(model, "decode", z, pairs, *seen, full=full)
 
     def _scores(self, model: nn.Module, z: Tensor, pairs: Tensor, graph: Adj) -> Tensor:
-        chunks = [self._decoded(model, z, chunk, graph) for chunk in torch.split(pairs, EVAL_PAIRS, dim=1)]
-        return torch.cat(chunks).float()
+        size = getattr(model, "pairs_at_once", LinkModel.pairs_at_once)
+        chunks = torch.split(pairs, size or max(pairs.size(1), 1), dim=1)
+        return torch.cat([self._decoded(model, z, chunk, graph, full=True) for chunk in chunks]).float()
 
 
 def _looks(model: nn.Module) -> bool:

@@ -56,8 +56,8 @@ class PairsTask(GraphTask):
             asked.append(true + torch.tensor([graph, first, 0], device=true.device))
             graph += batch.size
             first += int((batch.y == 1).sum())
-            scores.append(self.call(model, "decode", z, pairs, batch.edge_index).float())
-            logits.append(self.call(model, "decode", z, batch.pairs, batch.edge_index).float())
+            scores.append(self.call(model, "decode", z, pairs, batch.edge_index, full=True).float())
+            logits.append(self.call(model, "decode", z, batch.pairs, batch.edge_index, full=True).float())
         loss = float(loss_of("binary", torch.cat(logits), self._target(part)))
         score = torch.cat(scores)
         if not math.isfinite(loss) or not bool(torch.isfinite(score).all()):
@@ -113,7 +113,7 @@ class PairsTask(GraphTask):
         return self.y[self._places(self.index[part])]
 
     def _codes(self, model: nn.Module, batch: GraphBatch) -> Tensor:
-        return self.call(model, "encode", batch.x, batch.edge_index, *self._edges(batch))
+        return self.call(model, "encode", batch.x, batch.edge_index, *self._edges(batch), full=True)
 
     def _forward(self, model: nn.Module, batch: GraphBatch) -> Tensor:
         logits: Tensor = model(batch.x, batch.edge_index, batch.pairs, *self._edges(batch))

@@ -171,7 +171,7 @@ class RecommendationTask(Task):
         }
 
     def _codes(self, model: nn.Module) -> tuple[Tensor, Tensor]:
-        users, items = self.call(model, "codes", self.interactions)
+        users, items = self.call(model, "codes", self.interactions, full=True)
         return users.float(), items.float()
 
     def _at(self, ranked: _Ranked, measure: str, place: int) -> float:
