@@ -7,6 +7,7 @@
     model = "gcn"                     # gnnlib.models.names()
     split = "the public split"        # in words; [train] holds split or folds where it is not the first
     seeds = 10                        # seeds 0 to 9; from another one on with first_seed = 10
+    start = "..."                     # the recipe whose trained weights runs start from; absent: random ones
     differences = ["..."]             # what we do otherwise than the paper, a sentence each
 
     [train]                           # fields of gnnlib.train.TrainConfig
@@ -80,7 +81,17 @@ TASKS = ("train", "embedding")
 _GRID = ".grid.toml"
 
 # Settings of a machine or of a run, which are no part of a recipe.
-_NOT_OURS = ("dataset", "model", "seeds", "model_options", "device", "checkpoint_seconds", "root", "out")
+_NOT_OURS = (
+    "dataset",
+    "model",
+    "seeds",
+    "start",
+    "model_options",
+    "device",
+    "checkpoint_seconds",
+    "root",
+    "out",
+)
 
 
 @dataclass(frozen=True)
@@ -121,6 +132,7 @@ class Recipe:
         low, high: the range in which the mean over the seeds is expected; the recipe's bar is ``low``,
             or ``high`` where a lower metric is better.
         task: ``"train"`` or ``"embedding"``.
+        start: the name of the recipe whose weights the runs start from, seed by seed; None: random ones.
         evaluate: of an embedding: ``protocol`` and its options.
 
     Shapes: none.
@@ -140,6 +152,7 @@ class Recipe:
     differences: tuple[str, ...] = field(default=())
     first_seed: int = 0
     task: str = "train"
+    start: str | None = None
     evaluate: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -148,6 +161,8 @@ class Recipe:
         deciding = [self.dataset, self.model, dict(self.train), dict(self.model_options)]
         if self.task == "embedding":
             deciding.append(dict(self.evaluate))
+        if self.start is not None:
+            deciding.append(read_recipe(self.start).fingerprint)
         text = json.dumps(deciding, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -160,7 +175,8 @@ class Recipe:
         """The training run of this recipe.
 
         Args:
-            run: settings of the run itself: ``seeds``, ``device``, ``root``, ``out``.
+            run: settings of the run itself: ``seeds``, ``device``, ``root``, ``out``, and ``start``, the run
+                directory of the recipe that it starts from.
 
         Raises: ValueError naming the option that the model or the training does not know.
         """
@@ -284,6 +300,7 @@ def _made(name: str, content: Mapping[str, Any], where: str) -> Recipe:
         differences=top.texts("differences"),
         first_seed=top.whole("first_seed") if "first_seed" in top else 0,
         task=task,
+        start=choose("recipe to start from", top.text("start"), names()) if "start" in top else None,
         evaluate=work.all() if task == "embedding" else {},
     )
     for table in (top, paper, expected):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnnlib.files import make_dir, write_json
 from gnnlib.recipes.embedding import run_embedding
-from gnnlib.recipes.recipe import Recipe
+from gnnlib.recipes.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
     from gnnlib.train import Progress, Result
@@ -60,7 +60,7 @@ def reproduce(
         return dict(recorded)
     # The folder's name holds all that decides the run but its seeds: other settings never mix with these,
     # and asking for more seeds later trains only those that are new.
-    run_dir = Path(runs) / f"{recipe.name}-{recipe.fingerprint}"
+    run_dir = _run_dir(recipe, runs)
     kept = _kept(recorded, recipe, asked, run_dir)
     missing = tuple(seed for seed in asked if seed not in {run["seed"] for run in kept})
     if not missing:
@@ -71,7 +71,8 @@ def reproduce(
         if recipe.task == "embedding":
             result = run_embedding(recipe, missing, run_dir, device=device, root=root, progress=progress)
         else:
-            config = recipe.config(seeds=missing, device=device, root=root, out=str(run_dir))
+            start = None if recipe.start is None else _started_from(recipe, Path(runs))
+            config = recipe.config(seeds=missing, device=device, root=root, out=str(run_dir), start=start)
             result = train.run(config, progress=progress, resume=run_dir.exists())
     except KeyboardInterrupt as stop:
         told = f"{recipe.name} was interrupted; the same gnnlib reproduce command goes on where it stopped"
@@ -82,6 +83,25 @@ def reproduce(
         content = _joined(content, [*kept, *content["runs"]], recipe, asked)
     write_json(path, content)
     return content
+
+
+def _run_dir(recipe: Recipe, runs: Path | str) -> Path:
+    return Path(runs) / f"{recipe.name}-{recipe.fingerprint}"
+
+
+def _started_from(recipe: Recipe, runs: Path) -> str:
+    """The run directory whose weights a recipe starts from.
+
+    Raises: FileNotFoundError when that recipe has not been run to its end here.
+    """
+    assert recipe.start is not None
+    folder = _run_dir(read_recipe(recipe.start), runs)
+    if not (folder / "result.json").is_file():
+        raise FileNotFoundError(
+            f"recipe {recipe.name} starts from the trained weights of recipe {recipe.start}, which are not "
+            f"in {folder}; run gnnlib reproduce {recipe.start} first"
+        )
+    return str(folder)
 
 
 def _kept(
@@ -164,6 +184,7 @@ def record(recipe: Recipe, result: Result) -> dict[str, Any]:
             "trust": recipe.paper.trust,
             "settings": recipe.paper.settings,
         },
+        "start": recipe.start,
         "differences": list(recipe.differences),
         "validation": content["summary"].get("val"),
         "parameters": content["model"]["parameters"],
@@ -183,7 +204,7 @@ def record(recipe: Recipe, result: Result) -> dict[str, Any]:
 
 def _portable(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config without the places on this machine."""
-    return {key: value for key, value in config.items() if key not in ("root", "out")}
+    return {key: value for key, value in config.items() if key not in ("root", "out", "start")}
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gnnlib import train
-from gnnlib.recipes import Paper, Recipe, read_recipe, render_table, reproduce
+from gnnlib.recipes import Paper, Recipe, read_recipe, recipe, render_table, reproduce, runner
 
 TINY = Recipe(
     name="tiny",
@@ -182,3 +182,19 @@ def test_seeds_may_begin_elsewhere(tmp_path: Path) -> None:
     fresh = dataclasses.replace(TINY, seeds=2, first_seed=10)
     assert reproduce(fresh, **places(tmp_path))["seeds"] == [10, 11]
     assert reproduce(TINY, **places(tmp_path))["seeds"] == [0, 1, 2]  # not taken for the recorded ones
+
+
+def test_a_recipe_starts_from_the_weights_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = dataclasses.replace(TINY, name="later", start="tiny", train={**TINY.train, "epochs": 0})
+    for module in (runner, recipe):
+        monkeypatch.setattr(module, "read_recipe", lambda name: {"tiny": TINY}[name])
+    assert later.fingerprint != dataclasses.replace(later, start=None).fingerprint
+    with pytest.raises(
+        FileNotFoundError, match=r"later starts from .* of recipe tiny.*gnnlib reproduce tiny"
+    ):
+        reproduce(later, **places(tmp_path))
+    first = reproduce(TINY, **places(tmp_path))
+    second = reproduce(later, **places(tmp_path))
+    assert [run["metrics"] for run in second["runs"]] == [run["metrics"] for run in first["runs"]]
+    assert second["start"] == "tiny"
+    assert str(tmp_path) not in json.dumps(second)
