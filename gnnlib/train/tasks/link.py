@@ -158,22 +158,18 @@ class LinkTask(Task):
 
     def evaluate(self, model: nn.Module, parts: Sequence[str]) -> dict[str, Evaluation]:
         """Scores of the fixed positives and negatives of each part, from one encoding."""
-        z, graph = self._codes(model)
-        found = {}
-        for part in parts:
-            held = self.held[part]
-            found[part] = self.measured(self._scores(model, z, held.pairs, graph), held.label)
-        return found
+        scores = self._of_parts(model, parts, *self._codes(model))
+        return {part: self.measured(score, self.held[part].label) for part, score in scores.items()}
 
     def predictions(self, model: nn.Module, parts: Sequence[str]) -> Arrays:
         """Scores of the pairs of each part, and the codes of the nodes in the picture."""
         z, graph = self._codes(model)
         arrays: Arrays = {}
-        for part in parts:
+        for part, score in self._of_parts(model, parts, z, graph).items():
             held = self.held[part]
             arrays[f"{part}_index"] = numpy_of(held.pairs)
             arrays[f"{part}_label"] = labels_of(self.kind, held.label)
-            arrays[f"{part}_score"] = numpy_of(self._scores(model, z, held.pairs, graph))
+            arrays[f"{part}_score"] = numpy_of(score)
         shown = picture_sample(self.num_nodes)
         parts_of_nodes = torch.full((self.num_nodes,), -1, dtype=torch.int8)
         return arrays | embedding_arrays(z[shown.to(z.device)], shown, None, parts_of_nodes)
@@ -181,15 +177,15 @@ class LinkTask(Task):
     def rows(self, model: nn.Module) -> Arrays:
         """A row for each held-out pair of validation and test."""
         z, graph = self._codes(model)
-        held = [self.held[part] for part in ("val", "test")]
-        pairs, label = torch.cat([h.pairs for h in held], dim=1), torch.cat([h.label for h in held])
-        part = [np.full(h.label.numel(), name) for h, name in zip(held, ("val", "test"), strict=True)]
+        scores = self._of_parts(model, ("val", "test"), z, graph)
+        held = [self.held[part] for part in scores]
+        pairs = torch.cat([h.pairs for h in held], dim=1)
         return {
             "source": numpy_of(pairs[0]),
             "target": numpy_of(pairs[1]),
-            "part": np.concatenate(part),
-            "label": labels_of(self.kind, label),
-            **self.scored(self._scores(model, z, pairs, graph)),
+            "part": np.concatenate([np.full(score.numel(), part) for part, score in scores.items()]),
+            "label": labels_of(self.kind, torch.cat([h.label for h in held])),
+            **self.scored(torch.cat(list(scores.values()))),
         }
 
     def _removes(self, model: nn.Module) -> bool:
@@ -211,6 +207,14 @@ class LinkTask(Task):
     ) -> Tensor:
         seen = (graph,) if _looks(model) else ()
         return self.call(model, "decode", z, pairs, *seen, full=full)
+
+    def _of_parts(self, model: nn.Module, parts: Sequence[str], z: Tensor, graph: Adj) -> dict[str, Tensor]:
+        """Scores of the pairs of each part, asked for together: a decoder may share work among all pairs."""
+        if not parts:
+            return {}
+        pairs = [self.held[part].pairs for part in parts]
+        scores = self._scores(model, z, torch.cat(pairs, dim=1), graph)
+        return dict(zip(parts, torch.split(scores, [p.size(1) for p in pairs]), strict=True))
 
     def _scores(self, model: nn.Module, z: Tensor, pairs: Tensor, graph: Adj) -> Tensor:
         size = getattr(model, "pairs_at_once", LinkModel.pairs_at_once)
