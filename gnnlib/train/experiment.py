@@ -23,7 +23,7 @@ from gnnlib.train.loop import Run
 from gnnlib.train.progress import Progress
 from gnnlib.train.report import write_report
 from gnnlib.train.result import Result, environment, now, peak_memory, summarise
-from gnnlib.train.start import start_from
+from gnnlib.train.start import check_start, start_from
 from gnnlib.train.tasks import Task, make_task
 from gnnlib.train.tasks.base import PARTS
 
@@ -64,6 +64,8 @@ def run(config: TrainConfig, *, progress: Progress | None = None, resume: bool =
         raise ValueError("--resume needs --out, the run directory to finish" + _unfinished(Path("runs")))
     folder = Path(config.out) if config.out else _default_out(config)
     _check_folder(folder, config, resume)
+    if config.start is not None and not resume:
+        check_start(config.start)
     device = fabrics.launch(config).device
     first = data.load(config.dataset, config.root, split=config.split or 0)
     jobs = _jobs(config, first)

@@ -8,7 +8,21 @@ from torch import nn
 
 from gnnlib.train import checkpoint, files
 
-__all__ = ["start_from"]
+__all__ = ["check_start", "start_from"]
+
+
+def check_start(run_dir: str) -> None:
+    """Refuse a folder to start from that holds no weights.
+
+    Raises: FileNotFoundError: there is no such run directory, or it holds no weights yet.
+    """
+    folder = Path(run_dir)
+    if not (folder / files.CONFIG).is_file():
+        raise FileNotFoundError(
+            f"option start is {run_dir}, which is no run directory of gnnlib; train that run first, or "
+            "correct the path"
+        )
+    files.best_run(folder)
 
 
 def start_from(run_dir: str, job: str, model: nn.Module) -> Path:
@@ -23,16 +37,10 @@ def start_from(run_dir: str, job: str, model: nn.Module) -> Path:
         FileNotFoundError: there is no such run directory, or it holds no weights yet.
         ValueError: the weights are damaged or fit another model; the message names the first that differ.
     """
-    folder = Path(run_dir)
-    if not (folder / files.CONFIG).is_file():
-        raise FileNotFoundError(
-            f"option start is {run_dir}, which is no run directory of gnnlib; train that run first, or "
-            "correct the path"
-        )
-    place = folder / job
+    check_start(run_dir)
+    place = Path(run_dir) / job
+    if not files.best_checkpoint(place).exists():
+        place = files.best_run(Path(run_dir))
     path = files.best_checkpoint(place)
-    if not path.exists():
-        place = files.best_run(folder)
-        path = files.best_checkpoint(place)
     checkpoint.load_weights(path, model, checkpoint.load(path, {})["model"])
     return place

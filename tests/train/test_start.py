@@ -91,6 +91,7 @@ def test_a_resumed_run_does_not_start_again(quick: Quick, tmp_path: Path) -> Non
 def test_what_cannot_start_is_told(quick: Quick, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"option start is .*nowhere, which is no run directory"):
         run(quick(start=str(tmp_path / "nowhere")))
+    assert not (tmp_path / "run").exists()
     narrow = run(quick(model_options={"hidden_channels": 4}, out=str(tmp_path / "narrow")))
     with pytest.raises(ValueError, match=r"does not fit the model .*Was it trained with other model options"):
         run(quick(model_options={"hidden_channels": 8}, start=str(narrow.path), out=str(tmp_path / "wide")))
