@@ -29,10 +29,10 @@ _places = WeakCache(size=8)
 def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """What ``torch.nn.functional.dropout`` does, by the core's counter where torch would be slow.
 
-    On a CPU, from a few thousand elements on, the mask comes from a counter
-    and a seed drawn from torch's generator: all threads draw, no mask is kept for the backward, and
-    ``torch.manual_seed`` decides the result as it does torch's. The distribution is that of torch's function,
-    the random stream is not. Elsewhere, under ``torch.func`` and while compiling it is torch's function.
+    On a CPU, from a few thousand elements on, the mask comes from a counter and a seed drawn from torch's
+    generator: all threads draw, no mask is kept for the backward, and ``torch.manual_seed`` decides the
+    result as it does torch's. The distribution is that of torch's function, the random stream is not.
+    Elsewhere, under ``torch.func`` and while compiling it is torch's function.
 
     Args:
         x: floating.
