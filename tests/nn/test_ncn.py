@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gnnlib.nn.link import NCN, NCNC, ncn, neighbor_sets, neighbours
-from gnnlib.nn.link.neighbours import dropped_entries, sampled_rows, summed
-from gnnlib.sparse import CSR, as_csr, spmm
+from gnnlib.nn.link import NCN, NCNC, ncn, neighbor_sets
+from gnnlib.nn.link.neighbours import dropped_entries, sampled_rows
+from gnnlib.sparse import CSR, as_csr
 from tests.nn.graphs import dense
 from tests.tolerances import assert_close
 
@@ -195,26 +195,6 @@ def test_scores_of_all_pairs_serve_many_pairs(
     assert_close(again, parts)
     for got, want in zip(*(torch.autograd.grad(s.sum(), h) for s in (again, parts)), strict=True):
         assert_close(got, want)
-
-
-def test_many_long_rows_are_summed_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(5)
-    edge_index = torch.stack([torch.randint(6, (900,)), torch.randint(40, (900,))])
-    adj = as_csr(edge_index, num_rows=40, num_cols=6)
-    x, weight = torch.randn(6, 3, dtype=F64, requires_grad=True), torch.randn(40, 3, dtype=F64)
-    wanted = spmm(adj, x)
-    monkeypatch.setattr(neighbours, "RUN_BYTES", 24 * 7)  # seven rows
-    calls: list[int] = []
-    monkeypatch.setattr(neighbours, "spmm", lambda a, x: calls.append(a.num_rows) or spmm(a, x))
-    found = summed(adj, x)
-    assert calls == [7, 7, 7, 7, 7, 5]
-    assert_close(found, wanted)
-    assert_close(
-        torch.autograd.grad((found * weight).sum(), x)[0], torch.autograd.grad((wanted * weight).sum(), x)[0]
-    )
-    with torch.no_grad():
-        summed(adj, x)
-    assert calls[6:] == [40]  # nothing to gain without a gradient
 
 
 def test_completion_of_no_weight_is_none() -> None:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from gnnlib.nn.dropout import Dropout
 from gnnlib.nn.init import reset
 from gnnlib.nn.linear import Linear
-from gnnlib.nn.link.neighbours import dropped_entries, neighbor_sets, sampled_rows, summed
+from gnnlib.nn.link.neighbours import dropped_entries, neighbor_sets, sampled_rows
 from gnnlib.nn.mlp import MLP
 from gnnlib.sparse import as_csr, common_neighbors, spmm
 from gnnlib.sparse.convert import Adj
 from gnnlib.sparse.csr import CSR
+from gnnlib.sparse.long_rows import summed
 from gnnlib.sparse.ops.common_neighbors import sorted_rows
 
 MakeNorm = Callable[[int], nn.Module]
