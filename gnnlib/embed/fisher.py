@@ -91,7 +91,12 @@ def nystroem(x: Tensor, anchors: Tensor, sigma: float) -> Tensor:
 
 
 def fisher_step(
-    adj: CSR, x: Tensor, means: Tensor, norm: Literal["softmax", "sum"], bias: Tensor | None = None
+    adj: CSR,
+    x: Tensor,
+    means: Tensor,
+    norm: Literal["softmax", "sum"],
+    bias: Tensor | None = None,
+    n_heads: int = 1,
 ) -> Tensor:
     r"""One EM step of each neighbourhood from a shared mixture, as displacements of its means.
 
@@ -102,17 +107,35 @@ def fisher_step(
     code). The weights
     belong to sources, so two sums over the graph are all; no edge array.
 
-    Shapes: x ``[N, d]``, means ``[p, d]``, bias ``[p]`` or none -> ``[N, p d]``; a node without neighbours
-        gets 0.
+    Each of h heads has a mixture of its own over its d / h columns; the displacements of one mean stay
+    together, head by head.
+
+    Shapes: x ``[N, d]``, means ``[p, d]``, of length 1 in each head, bias ``[p h]`` or none -> ``[N, p d]``;
+        a node without neighbours gets 0.
     """
     n, p = x.shape[0], means.shape[0]
-    near = normalize(x, dim=1) @ means.t()
-    gamma = ((near if bias is None else near + bias) / x.shape[1]).softmax(1)
+    width = x.shape[1] // n_heads
+    parts, centres = x.view(n, n_heads, width), means.view(p, n_heads, width)
+    near = torch.einsum("nhd,phd->nph", normalize(parts, dim=2), centres)
+    gamma = ((near if bias is None else near + bias.view(p, n_heads)) / width).softmax(1)
     a = gamma.exp() if norm == "softmax" else gamma
-    mass = spmm(adj, a)
-    total = spmm(adj, (a[:, :, None] * x[:, None]).reshape(n, -1)).view(n, p, -1)
-    moved = total / mass.clamp(min=1e-30)[:, :, None] - means
-    return torch.where(mass[:, :, None] > 0, moved, 0).view(n, -1)
+    mass = spmm(adj, a.reshape(n, -1)).view(n, p, n_heads, 1)
+    total = spmm(adj, (a[..., None] * parts[:, None]).reshape(n, -1)).view(n, p, n_heads, width)
+    return torch.where(mass > 0, total / mass.clamp(min=1e-30) - centres, 0).view(n, -1)
+
+
+def mixture_means(x: Tensor, count: int, n_heads: int, generator: torch.Generator) -> Tensor:
+    """The means of each head's mixture, by spherical k-means of its columns: ``[N, d]`` -> ``[count, d]``."""
+    heads = torch.split(x, x.shape[1] // n_heads, dim=1)
+    return torch.cat([spherical_kmeans(part, count, generator) for part in heads], dim=1)
+
+
+def check_heads(who: str, width: int, n_heads: int) -> None:
+    """Refuse heads that do not share the columns evenly."""
+    if n_heads < 1 or width % n_heads:
+        raise ValueError(
+            f"{who}: n_heads={n_heads} does not divide the {width} columns of a layer; choose one that does"
+        )
 
 
 def check_features(who: str, x: Tensor) -> None:
@@ -138,6 +161,7 @@ class FisherInformationEmbedding(NodeEmbedding):
         n_layers: EM steps.
         hidden: anchors of each kernel.
         n_mixtures: p, means of each mixture.
+        n_heads: mixtures side by side, each over its share of the ``hidden`` columns.
         sigma: width of the kernel, above 0.
         neighbor_norm: ``"softmax"`` (the authors' code) or ``"sum"`` (EM).
         concat: all layers side by side, or the last alone.
@@ -154,6 +178,7 @@ class FisherInformationEmbedding(NodeEmbedding):
         n_layers: int = 2,
         hidden: int = 64,
         n_mixtures: int = 8,
+        n_heads: int = 1,
         *,
         sigma: float = 1.0,
         neighbor_norm: Literal["softmax", "sum"] = "softmax",
@@ -163,6 +188,7 @@ class FisherInformationEmbedding(NodeEmbedding):
         self.n_layers = n_layers
         self.hidden = hidden
         self.n_mixtures = n_mixtures
+        self.n_heads = n_heads
         self.sigma = sigma
         self.neighbor_norm = neighbor_norm
         self.concat = concat
@@ -189,7 +215,8 @@ class FisherInformationEmbedding(NodeEmbedding):
         return self.fit(graph, y, **options).embedding_
 
     def _embed(self, graph: CSR) -> Tensor:
-        self._whole(n_layers=1, hidden=1, n_mixtures=1)
+        self._whole(n_layers=1, hidden=1, n_mixtures=1, n_heads=1)
+        check_heads("FisherInformationEmbedding", self.hidden, self.n_heads)
         self._above_0("sigma")
         choose("FisherInformationEmbedding: neighbor_norm", self.neighbor_norm, ("softmax", "sum"))
         if self._features.dim() != 2 or self._features.shape[0] != graph.num_rows:
@@ -205,7 +232,7 @@ class FisherInformationEmbedding(NodeEmbedding):
         for layer in range(self.n_layers):
             x = nystroem(x, spherical_kmeans(x, self.hidden, draw), self.sigma)
             found.append(x)
-            means = spherical_kmeans(x, self.n_mixtures, draw)
-            x = fisher_step(adj, x, means, self.neighbor_norm)
+            means = mixture_means(x, self.n_mixtures, self.n_heads, draw)
+            x = fisher_step(adj, x, means, self.neighbor_norm, n_heads=self.n_heads)
             self._tell("layers", layer + 1, self.n_layers)
         return torch.cat([*found, x], dim=1) if self.concat else x

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from gnnlib.embed.base import NodeEmbedding
-from gnnlib.embed.fisher import check_features, fisher_step, nystroem, spherical_kmeans
+from gnnlib.embed.fisher import (
+    check_features,
+    check_heads,
+    fisher_step,
+    mixture_means,
+    nystroem,
+    spherical_kmeans,
+)
 from gnnlib.embed.graph import as_graph
 from gnnlib.names import choose
 from gnnlib.sparse import CSR
@@ -36,20 +43,24 @@ class FIEConv(nn.Module):
     Args:
         in_channels: d.
         n_mixtures: p.
+        n_heads: h, mixtures side by side, each over d / h of the columns, which is d in the formula then.
         neighbor_norm: ``"softmax"`` or ``"sum"``.
 
     Shapes: x ``[N, d]`` and a square graph with its self-loops -> ``[N, p d]``; a node without sources gets
         0.
     Cost: sums ``[N, p d]`` over the graph once; no edge array.
-    Raises: ValueError for an unknown ``neighbor_norm``.
+    Raises: ValueError for an unknown ``neighbor_norm``, or heads that do not divide d.
     """
 
-    def __init__(self, in_channels: int, n_mixtures: int, *, neighbor_norm: Norm = "softmax") -> None:
+    def __init__(
+        self, in_channels: int, n_mixtures: int, n_heads: int = 1, *, neighbor_norm: Norm = "softmax"
+    ) -> None:
         super().__init__()
         choose("FIEConv: neighbor_norm", neighbor_norm, ("softmax", "sum"))
-        self.neighbor_norm = neighbor_norm
+        check_heads("FIEConv", in_channels, n_heads)
+        self.neighbor_norm, self.n_heads = neighbor_norm, n_heads
         self.means = nn.Parameter(torch.empty(n_mixtures, in_channels))
-        self.bias = nn.Parameter(torch.empty(n_mixtures))
+        self.bias = nn.Parameter(torch.empty(n_mixtures * n_heads))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -58,7 +69,8 @@ class FIEConv(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, adj: Any) -> Tensor:
-        return fisher_step(as_graph(adj), x, normalize(self.means, dim=1), self.neighbor_norm, self.bias)
+        means = normalize(self.means.view(len(self.means), self.n_heads, -1), dim=2).flatten(1)
+        return fisher_step(as_graph(adj), x, means, self.neighbor_norm, self.bias, self.n_heads)
 
 
 class KernelMap(nn.Module):
@@ -80,13 +92,13 @@ class KernelMap(nn.Module):
 class _Layer(nn.Module):
     """An EM step and the kernel map of its displacement."""
 
-    def __init__(self, width: int, n_mixtures: int, sigma: float, neighbor_norm: Norm) -> None:
+    def __init__(self, width: int, n_mixtures: int, n_heads: int, sigma: float, neighbor_norm: Norm) -> None:
         super().__init__()
-        self.step = FIEConv(width, n_mixtures, neighbor_norm=neighbor_norm)
+        self.step = FIEConv(width, n_mixtures, n_heads, neighbor_norm=neighbor_norm)
         self.map = KernelMap(n_mixtures * width, width, sigma)
 
     def initialise(self, x: Tensor, adj: CSR, generator: torch.Generator) -> Tensor:
-        self.step.means.copy_(spherical_kmeans(x, self.step.means.shape[0], generator))
+        self.step.means.copy_(mixture_means(x, len(self.step.means), self.step.n_heads, generator))
         x = self.step(x, adj)
         self.map.anchors.copy_(spherical_kmeans(x, self.map.anchors.shape[0], generator))
         found: Tensor = self.map(x)
@@ -106,6 +118,7 @@ class FIENet(nn.Module):
         n_layers: EM steps.
         hidden: anchors of each kernel.
         n_mixtures: means of each mixture.
+        n_heads: as in :class:`FIEConv`.
         sigma: width of the kernels.
         neighbor_norm: as in :class:`FIEConv`.
         concat: the head sees all layers side by side, or the last alone.
@@ -123,6 +136,7 @@ class FIENet(nn.Module):
         n_layers: int = 2,
         hidden: int = 64,
         n_mixtures: int = 8,
+        n_heads: int = 1,
         sigma: float = 1.0,
         neighbor_norm: Norm = "softmax",
         concat: bool = True,
@@ -130,7 +144,9 @@ class FIENet(nn.Module):
         super().__init__()
         self.concat = concat
         self.first = KernelMap(in_channels, hidden, sigma)
-        self.layers = nn.ModuleList(_Layer(hidden, n_mixtures, sigma, neighbor_norm) for _ in range(n_layers))
+        self.layers = nn.ModuleList(
+            _Layer(hidden, n_mixtures, n_heads, sigma, neighbor_norm) for _ in range(n_layers)
+        )
         self.head = nn.Linear(hidden * (n_layers + 1 if concat else 1), out_channels)
 
     @torch.no_grad()
@@ -164,7 +180,7 @@ class SupervisedFIE(NodeEmbedding):
     sets it to 1 after each step.
 
     Args:
-        n_layers, hidden, n_mixtures, sigma, neighbor_norm, concat: as in :class:`FIENet`.
+        n_layers, hidden, n_mixtures, n_heads, sigma, neighbor_norm, concat: as in :class:`FIENet`.
         epochs: passes.
         lr: first rate.
         weight_decay: of Adam.
@@ -184,6 +200,7 @@ class SupervisedFIE(NodeEmbedding):
         n_layers: int = 4,
         hidden: int = 64,
         n_mixtures: int = 8,
+        n_heads: int = 1,
         *,
         sigma: float = 1.0,
         neighbor_norm: Norm = "softmax",
@@ -196,6 +213,7 @@ class SupervisedFIE(NodeEmbedding):
         self.n_layers = n_layers
         self.hidden = hidden
         self.n_mixtures = n_mixtures
+        self.n_heads = n_heads
         self.sigma = sigma
         self.neighbor_norm = neighbor_norm
         self.concat = concat
@@ -227,7 +245,7 @@ class SupervisedFIE(NodeEmbedding):
         for name, given in (("features", features), ("y", y)):
             if given is None:
                 raise ValueError(f"SupervisedFIE: no {name} came; pass {name}=..., or a Data that has them")
-        self._whole(n_layers=1, hidden=1, n_mixtures=1, epochs=1)
+        self._whole(n_layers=1, hidden=1, n_mixtures=1, n_heads=1, epochs=1)
         self._above_0("sigma", "lr")
         self._finite("weight_decay")
         adj, x = as_graph(graph, num_nodes), torch.as_tensor(features).float()
@@ -245,8 +263,8 @@ class SupervisedFIE(NodeEmbedding):
             torch.manual_seed(as_seed(self.seed))
             self.model_ = FIENet(
                 x.shape[1], len(self.classes_), n_layers=self.n_layers, hidden=self.hidden,
-                n_mixtures=self.n_mixtures, sigma=self.sigma, neighbor_norm=self.neighbor_norm,
-                concat=self.concat,
+                n_mixtures=self.n_mixtures, n_heads=self.n_heads, sigma=self.sigma,
+                neighbor_norm=self.neighbor_norm, concat=self.concat,
             )  # fmt: skip
         self.model_.initialise(x, adj, torch.Generator().manual_seed(self.seed & (2**63 - 1)))
         self._train(x, adj, target, seen, judged)

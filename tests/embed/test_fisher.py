@@ -36,6 +36,29 @@ def test_a_step_equals_the_loop(norm: Any) -> None:
     assert_close(one[v], x[edge_index[0, edge_index[1] == v]].mean(0) - means[0])
 
 
+@pytest.mark.parametrize("norm", ["softmax", "sum"])
+def test_heads_are_mixtures_over_their_columns(norm: Any) -> None:
+    adj, x, bias = as_csr(draw(12, 12, 40), 12), torch.randn(12, 6), torch.randn(3, 2)
+    means = normalize(torch.randn(3, 2, 3), dim=2)
+    out = fisher_step(adj, x, means.flatten(1), norm, bias.flatten(), n_heads=2).view(12, 3, 2, 3)
+    for head in range(2):
+        part = x[:, 3 * head : 3 * head + 3]
+        alone = fisher_step(adj, part, means[:, head], norm, bias[:, head])
+        assert_close(out[:, :, head], alone.view(12, 3, 3))
+
+
+def test_the_estimator_with_heads() -> None:
+    graph, x = networkx.karate_club_graph(), torch.randn(34, 6)
+    z = FisherInformationEmbedding(1, 6, 3, n_heads=2).fit_transform(graph, features=x)
+    assert z.shape == (34, 6 + 3 * 6)
+    one = FisherInformationEmbedding(1, 6, 3).fit_transform(graph, features=x)
+    assert np.array_equal(z[:, :6], one[:, :6])
+    assert not np.allclose(z, one)
+    for method in (FisherInformationEmbedding, SupervisedFIE):
+        with pytest.raises(ValueError, match=r"n_heads=4 does not divide the 6 columns of a layer"):
+            method(1, 6, 3, n_heads=4).fit(graph, [0, 1] * 17, features=x)
+
+
 def test_the_map_gives_back_the_kernel_between_anchors() -> None:
     anchors = normalize(torch.randn(6, 9), dim=1)
     mapped = nystroem(anchors, anchors, 1.0)

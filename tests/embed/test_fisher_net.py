@@ -33,10 +33,11 @@ def test_the_layer_equals_the_loop(norm: Any) -> None:
         assert_close(out[v], wanted.float())
 
 
+@pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize("norm", ["softmax", "sum"])
-def test_gradients_of_the_layer(norm: Any) -> None:
-    layer = FIEConv(3, 2, neighbor_norm=norm).double()
-    adj, x = as_csr(draw(6, 6, 14), 6), torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+def test_gradients_of_the_layer(norm: Any, heads: int) -> None:
+    layer = FIEConv(4, 2, heads, neighbor_norm=norm).double()
+    adj, x = as_csr(draw(6, 6, 14), 6), torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
 
     def run(x: torch.Tensor, means: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return torch.func.functional_call(layer, {"means": means, "bias": bias}, (x, adj))
