@@ -216,11 +216,12 @@ class NCNC(NCN):
         adj = self._dropped(adj)
         summands = self._summands(h)
         known = self._known(summands, adj, pairs, depth - 1)
+        runs = _runs(adj, pairs)
+        if self.training:  # a norm over the batch takes all pairs
+            pooled = [self._completed(h, summands, adj, part, depth, known) for part in runs]
+            return self._joined(h, pairs, torch.cat(pooled))
         return torch.cat(
-            [
-                self._joined(h, part, self._completed(h, summands, adj, part, depth, known))
-                for part in _runs(adj, pairs)
-            ]
+            [self._joined(h, part, self._completed(h, summands, adj, part, depth, known)) for part in runs]
         )
 
     def _completed(
@@ -231,13 +232,15 @@ class NCNC(NCN):
         weights: list[Tensor | None] = [None, None]
         if (most := self._most) is not None:
             alone, weights = map(list, zip(*(sampled_rows(only, most) for only in alone), strict=True))
-        pooled = summed(common, summands)
+        rows = [only.rows for only in alone]
         # what would complete the triangles: an edge of the other end for each neighbour of one alone
-        for only, other, weight in zip(alone, pairs.flip(0), weights, strict=True):
-            row = only.rows
-            missing = torch.stack([other[row], only.indices.long()])
-            score = self._inner(summands, adj, missing, depth - 1) if known is None else known[*missing]
-            probability = self._probability(score, h, pairs, row)
+        others = torch.cat([end[row] for end, row in zip(pairs.flip(0), rows, strict=True)])
+        missing = torch.stack([others, torch.cat([only.indices for only in alone]).long()])
+        score = self._inner(summands, adj, missing, depth - 1) if known is None else known[*missing]
+        scores = torch.split(score, [row.numel() for row in rows])
+        pooled = summed(common, summands)
+        for only, row, part, weight in zip(alone, rows, scores, weights, strict=True):
+            probability = self._probability(part, h, pairs, row)
             if weight is not None:
                 probability = probability * weight.to(probability.dtype)
             pooled = pooled + spmm(only, summands, probability)
