@@ -170,7 +170,8 @@ class FisherInformationEmbedding(NodeEmbedding):
     Shapes: a graph of N nodes with features ``[N, F]`` -> ``embedding_`` float32 ``[N, n_layers hidden + p
     hidden]``.
     Cost: a layer sums ``[N, p hidden]`` over the graph once.
-    Raises: ValueError without features, or when their number is not that of the nodes.
+    Raises: ValueError without features, when their number is not that of the nodes, or for heads that do not
+        divide ``hidden``.
     """
 
     def __init__(

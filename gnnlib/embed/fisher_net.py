@@ -125,7 +125,7 @@ class FIENet(nn.Module):
 
     Shapes: x ``[N, in_channels]`` and a square graph, to which self-loops are added -> ``[N, out_channels]``.
     Cost: a layer sums ``[N, n_mixtures hidden]`` over the graph once.
-    Raises: ValueError for an unknown ``neighbor_norm``.
+    Raises: ValueError for an unknown ``neighbor_norm``, or heads that do not divide ``hidden``.
     """
 
     def __init__(
@@ -189,7 +189,8 @@ class SupervisedFIE(NodeEmbedding):
     Shapes: a graph of N nodes with features ``[N, F]`` and classes ``[N]`` -> ``embedding_`` float32, what
         the head sees; :meth:`predict` gives a class for each node.
     Cost: a pass sums ``[N, n_mixtures hidden]`` over the graph forward and back in each layer.
-    Raises: ValueError without features or classes, or when their number is not that of the nodes.
+    Raises: ValueError without features or classes, when their number is not that of the nodes, or for heads
+        that do not divide ``hidden``.
     """
 
     classes_: NDArray[Any]

@@ -99,7 +99,8 @@ def _started_from(recipe: Recipe, runs: Path) -> str:
     if not (folder / "result.json").is_file():
         raise FileNotFoundError(
             f"recipe {recipe.name} starts from the trained weights of recipe {recipe.start}, which are not "
-            f"in {folder}; run gnnlib reproduce {recipe.start} first"
+            f"in {folder}; run gnnlib reproduce {recipe.start} --out results-new first, since what "
+            "is recorded in results already is not trained again"
         )
     return str(folder)
 
