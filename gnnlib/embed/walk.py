@@ -53,8 +53,9 @@ class _OverWalks(NodeEmbedding):
     def _train(self, corpus: _Corpus, offset: int) -> Tensor:
         total = self.epochs * corpus.size
         trainer = Sgns(
-            corpus.num_nodes, self.dim, self.negative, self.lr, total, self.seed * 4 + 2, corpus.count
-        )
+            corpus.num_nodes, self.dim, self.negative, self.lr, total, self.seed * 4 + 2, corpus.count,
+            spread=1.0,
+        )  # fmt: skip
         for epoch in range(self.epochs):
             for number, walks in corpus.rounds():
                 for start, part in parts(walks):
@@ -71,13 +72,11 @@ class Node2Vec(_OverWalks):
     .. math:: \max \sum_{(u, v)} \log \sigma(w_u \cdot c_v) + K\, E_{n \sim P} \log \sigma(- w_u \cdot c_n)
 
     over the pairs of a window on walks that return with weight 1/p and leave the neighbourhood of the last
-    node
-    with weight 1/q. Grover and Leskovec, node2vec, KDD 2016, Sec. 3. As in word2vec the half width of each
-    window is
-    drawn from 1 to ``window``, P is in proportion to the visits to the power 0.75, and the learning rate
-    falls in a
-    line. A centre's negatives are shared by its contexts, and a block of up to 256 centres sees the same
-    tables.
+    node with weight 1/q. Grover and Leskovec, node2vec, KDD 2016, Sec. 3. As in word2vec the half width of
+    each window is drawn from 1 to ``window``, P is in proportion to the visits to the power 0.75, the
+    learning rate falls in a line, and a centre moves with each of its contexts in turn. A centre's negatives
+    are shared by its contexts, and the centres of a block of up to 64 begin with the same tables. Vectors w
+    begin evenly in -1 / dim .. 1 / dim, as gensim's do and twice as wide as word2vec's.
 
     Args:
         dim: columns of the embedding.

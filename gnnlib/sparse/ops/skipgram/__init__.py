@@ -67,10 +67,11 @@ def skipgram(
     .. math:: \max \sum_{u \in \text{context}(i)} \log \sigma(w_u \cdot c_{v_0})
         + \sum_{k \ge 1} \log \sigma(- w_u \cdot c_{v_k})
 
-    A centre's negatives are shared by its contexts (Ji et al., Parallelizing Word2Vec in Shared and
-    Distributed Memory, 2016), so its step is a small matrix product. The centres of a block all see the
-    tables as they were at its start; what they add is summed in their order, so the result does not depend
-    on threads.
+    A centre takes its contexts one after another, as word2vec does: the scores of a context with all outputs,
+    then w_u moves along the outputs and they along w_u, each by the other as it was. A centre's negatives are
+    shared by its contexts (Ji et al., Parallelizing Word2Vec in Shared and Distributed Memory, 2016). The
+    centres of a block all begin with the tables as they were at its start, each output on a copy of its own;
+    what they add is summed in their order, so the result does not depend on threads.
 
     Args:
         table: w, of contexts; changed in place.
@@ -82,6 +83,6 @@ def skipgram(
         block: centres of a block.
 
     Shapes: tables float32 ``[N, D]`` with D a multiple of ``UNIT``, out int32 ``[P, K + 1]``.
-    Cost: O(M K D); memory of two more tables.
+    Cost: O(M K D); memory of the rows of the contexts and outputs of a block.
     """
     dispatch("skipgram", table, other, ptr, context, out, lr, floor, done, total, block)

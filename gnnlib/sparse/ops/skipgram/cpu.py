@@ -1,8 +1,8 @@
-"""Skip-gram on a CPU: two passes a block, first the scores by centre, then the sums by columns.
+"""Skip-gram on a CPU: two passes a block, first each centre on copies of its rows, then the sums by columns.
 
-Scores read the tables and write one coefficient for each pair of a context and an output. Sums then need no
-other coefficient than those, so a thread takes a range of columns through all centres of the block: no two
-threads write to one number, and each number is summed in the order of the centres.
+A centre goes through its contexts on copies, which stay in the first cache, and leaves what they have moved.
+Sums then add that to the tables: a thread takes a range of columns through all centres of the block, so no
+two threads write to one number, and each number is summed in the order of the centres.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
 from gnnlib.sparse.native import lanes, random, tile, vector
@@ -20,174 +20,164 @@ from gnnlib.sparse.native.launch import SMALL, Launcher, array, num_threads
 from gnnlib.sparse.ops.skipgram import ABREAST, SATURATED, UNIT, abreast
 from gnnlib.sparse.registry import kernel, needs
 
-#: Runs of centres in which the scores of a block are computed.
+#: Runs of centres into which the first pass over a block is cut.
 RUNS = 16
 #: Blocks that are timed on one thread, then on all of them for as long as those are faster. Threads wait for
 #: each other twice in a block, and where other programs want the cores a wait is as long as a turn of theirs:
 #: two threads took 12 to 36 s for what one did in 1.4 (two cores, load 5).
 TRIAL = 4
+
 #: Columns of a wide tile: eight registers of eight.
 WIDE = 64
 
 
 @helper
-def _dots(table, other, u, out, i, score, e):
-    """Minus the score of context u with every output of centre i, to ``score[0, e:]``; three at a time."""
-    last = out.shape[1] - 1
-    for k in range(0, last + 1, 3):
-        k1, k2 = min(k + 1, last), min(k + 2, last)
-        v0, v1, v2 = max(out[i, k], 0), max(out[i, k1], 0), max(out[i, k2], 0)
-        a, b, c = tile.zero(table, 2), tile.zero(table, 2), tile.zero(table, 2)
-        for col in range(0, table.shape[1], UNIT):
-            w = lanes.get(table, u, col, table, 2, 0)
-            a = lanes.fused(a, w, lanes.get(other, v0, col, table, 2, 0))
-            b = lanes.fused(b, w, lanes.get(other, v1, col, table, 2, 0))
-            c = lanes.fused(c, w, lanes.get(other, v2, col, table, 2, 0))
-        score[0, e + k] = -vector.total(vector.fold(a))
-        score[0, e + k1] = -vector.total(vector.fold(b))
-        score[0, e + k2] = -vector.total(vector.fold(c))
+def _copy(source, row, target, place):
+    for col in range(0, source.shape[1], UNIT):
+        tile.store(lanes.get(source, row, col, source, 2, 0), target, place, col)
 
 
 @helper
-def _coefficients(score, lo, hi):
-    """Logistic function of what stands negated in ``score[0, lo:hi]``, certain beyond the bound."""
+def _less(source, row, target, place):
+    """``target[place] -= source[row]``."""
+    for col in range(0, source.shape[1], UNIT):
+        t = lanes.get(target, place, col, source, 2, 0)
+        tile.store(lanes.minus(t, lanes.get(source, row, col, source, 2, 0)), target, place, col)
+
+
+@helper
+def _more(source, row, target, place, left, right):
+    """``target[place] += source[row]`` in some columns."""
+    for col in range(left, right, UNIT):
+        t = lanes.get(target, place, col, source, 2, 0)
+        tile.store(lanes.plus(t, lanes.get(source, row, col, source, 2, 0)), target, place, col)
+
+
+@helper
+def _scores(rows, w, first, outputs, score):
+    """Minus the score of row ``w`` with the rows from ``first`` on, to ``score[0]``; three at a time."""
+    last = outputs - 1
+    for k in range(0, outputs, 3):
+        k1, k2 = min(k + 1, last), min(k + 2, last)
+        a, b, c = tile.zero(rows, 2), tile.zero(rows, 2), tile.zero(rows, 2)
+        for col in range(0, rows.shape[1], UNIT):
+            t = lanes.get(rows, w, col, rows, 2, 0)
+            a = lanes.fused(a, t, lanes.get(rows, first + k, col, rows, 2, 0))
+            b = lanes.fused(b, t, lanes.get(rows, first + k1, col, rows, 2, 0))
+            c = lanes.fused(c, t, lanes.get(rows, first + k2, col, rows, 2, 0))
+        score[0, k] = -vector.total(vector.fold(a))
+        score[0, k1] = -vector.total(vector.fold(b))
+        score[0, k2] = -vector.total(vector.fold(c))
+
+
+@helper
+def _coefficients(score, outputs, out, i, rate):
+    """The rate times what is wanted less the logistic function of what stands negated in ``score[0]``."""
     one, zero = lanes.fill(score, 1, score.dtype.type(1)), tile.zero(score, 1)
     top = lanes.fill(score, 1, score.dtype.type(SATURATED))
-    for e in range(lo, hi, 8):
+    for e in range(0, outputs, 8):
         x = lanes.get(score, 0, e, score, 1, 0)
         s = lanes.over(one, lanes.plus(one, vector.exp(x)))
         s = tile.choose(lanes.greater(x, top), zero, s)
         s = tile.choose(lanes.greater(lanes.minus(zero, x), top), one, s)
-        tile.store(s, score, 0, e)
-
-
-@helper
-def _score(table, other, ptr, context, out, rate, base, lo, hi, score, held):
-    outputs = out.shape[1]
-    for i in range(lo, hi):
-        count = (ptr[i + 1] - ptr[i]) * outputs
-        if i + 1 < hi:  # the negatives of the next centre are anywhere
-            for k in range(outputs):
-                row = max(out[i + 1, k], 0)
-                for col in range(0, table.shape[1], UNIT):
-                    tile.prefetch(other, row, col)
-        for e in range(ptr[i], ptr[i + 1]):
-            _dots(table, other, np.int64(context[e]), out, i, held, (e - ptr[i]) * outputs)
-        _coefficients(held, 0, count)
-        at = (ptr[i] - base) * outputs
-        for e in range(0, count, outputs):
-            score[at + e] = rate * (score.dtype.type(1) - held[0, e]) if out[i, 0] >= 0 else 0
-            for k in range(1, outputs):
-                score[at + e + k] = -rate * held[0, e + k] if out[i, k] >= 0 else 0
-
-
-@njit(inline="always")
-def _sum_narrow(table, other, more, more_other, ptr, context, out, score, i, at, col):
-    outputs = out.shape[1]
+        tile.store(vector.scale(s, -rate), score, 0, e)
+    score[0, 0] += rate
     for k in range(outputs):
-        v = np.int64(out[i, k])
-        if v >= 0:
-            t = lanes.get(more_other, v, col, table, 2, 0)
-            for e in range(ptr[i], ptr[i + 1]):
-                t = tile.axpy(t, score[at + (e - ptr[i]) * outputs + k], table, np.int64(context[e]), col)
-            tile.store(t, more_other, v, col)
-    for e in range(ptr[i], ptr[i + 1]):
-        u = np.int64(context[e])
-        t = lanes.get(more, u, col, table, 2, 0)
+        if out[i, k] < 0:
+            score[0, k] = 0
+
+
+@helper
+def _move(rows, w, first, outputs, score):
+    """Row ``w`` and the rows from ``first`` on move along each other, each by the others as they were."""
+    col, width = 0, rows.shape[1]
+    while width - col >= WIDE:
+        x = lanes.get(rows, w, col, rows, 8, 0)
+        t = x
         for k in range(outputs):
-            t = tile.axpy(t, score[at + (e - ptr[i]) * outputs + k], other, np.int64(max(out[i, k], 0)), col)
-        tile.store(t, more, u, col)
+            y = lanes.get(rows, first + k, col, rows, 8, 0)
+            t = vector.plus(t, y, score[0, k])
+            tile.store(vector.plus(y, x, score[0, k]), rows, first + k, col)
+        tile.store(t, rows, w, col)
+        col += WIDE
+    while col < width:
+        x = lanes.get(rows, w, col, rows, 2, 0)
+        t = x
+        for k in range(outputs):
+            y = lanes.get(rows, first + k, col, rows, 2, 0)
+            t = vector.plus(t, y, score[0, k])
+            tile.store(vector.plus(y, x, score[0, k]), rows, first + k, col)
+        tile.store(t, rows, w, col)
+        col += UNIT
 
 
-@njit(inline="always")
-def _sum_wide(table, other, more, more_other, ptr, context, out, score, i, at, col):
-    outputs = out.shape[1]
+@helper
+def _distinct(context, lo, hi, place, first):
+    """``place[first + e]`` says where the e-th context stands for the first time, counted from ``lo``."""
+    for e in range(hi - lo):
+        place[first + e] = e
+        for f in range(e):
+            if context[lo + f] == context[lo + e]:
+                place[first + e] = f
+                break
+
+
+@helper
+def _centre(table, other, ptr, context, out, rate, i, rows, place, first, score):
+    """What centre i adds to its contexts, to ``rows[first:]``, and after them what it adds to its outputs."""
+    outputs, lo, hi = out.shape[1], ptr[i], ptr[i + 1]
+    last = first + hi - lo
+    _distinct(context, lo, hi, place, first)
+    for e in range(hi - lo):
+        if place[first + e] == e:
+            _copy(table, np.int64(context[lo + e]), rows, first + e)
     for k in range(outputs):
-        v = np.int64(out[i, k])
-        if v >= 0:
-            t = lanes.get(more_other, v, col, table, 8, 0)
-            for e in range(ptr[i], ptr[i + 1]):
-                t = tile.axpy(t, score[at + (e - ptr[i]) * outputs + k], table, np.int64(context[e]), col)
-            tile.store(t, more_other, v, col)
-    for e in range(ptr[i], ptr[i + 1]):
-        u = np.int64(context[e])
-        t = lanes.get(more, u, col, table, 8, 0)
-        for k in range(outputs):
-            t = tile.axpy(t, score[at + (e - ptr[i]) * outputs + k], other, np.int64(max(out[i, k], 0)), col)
-        tile.store(t, more, u, col)
+        _copy(other, np.int64(max(out[i, k], 0)), rows, last + k)
+    for e in range(hi - lo):
+        w = first + place[first + e]
+        _scores(rows, w, last, outputs, score)
+        _coefficients(score, outputs, out, i, rate)
+        _move(rows, w, last, outputs, score)
+    for e in range(hi - lo):
+        if place[first + e] == e:
+            _less(table, np.int64(context[lo + e]), rows, first + e)
+    for k in range(outputs):
+        _less(other, np.int64(max(out[i, k], 0)), rows, last + k)
 
 
 @helper
-def _sum(table, other, more, more_other, ptr, context, out, score, base, lo, hi, left, right):
-    outputs = out.shape[1]
-    for i in range(lo, hi):
-        at = (ptr[i] - base) * outputs
-        col = left
-        while right - col >= WIDE:
-            _sum_wide(table, other, more, more_other, ptr, context, out, score, i, at, col)
-            col += WIDE
-        while col < right:
-            _sum_narrow(table, other, more, more_other, ptr, context, out, score, i, at, col)
-            col += UNIT
+def _ask(other, out, i):
+    """Bring the rows of the outputs of centre i, which are anywhere, nearer."""
+    for k in range(out.shape[1]):
+        row = np.int64(max(out[i, k], 0))
+        for col in range(0, other.shape[1], UNIT):
+            tile.prefetch(other, row, col)
 
 
-@helper
-def _apply(table, more, rows, count, left, right):
-    for r in range(count):
-        i = np.int64(rows[r])
-        for f in range(left, right):
-            table[i, f] += more[i, f]
-            more[i, f] = 0
-
-
-@helper
-def _distinct(values, lo, hi, mark, number, rows, count):
-    for e in range(lo, hi):
-        i = values[e]
-        if i >= 0 and mark[i] != number:
-            mark[i] = number
-            rows[count] = i
-            count += 1
-    return count
-
-
-def _train(
-    table,
-    other,
-    more,
-    more_other,
-    ptr,
-    context,
-    out,
-    lr,
-    floor,
-    done,
-    total,
-    block,
-    slices,
-    score,
-    held,
-    mark,
-    rows,
-    lead,
-):
+def _train(table, other, ptr, context, out, lr, floor, done, total, block, slices, rows, place, score):
     outputs, units = out.shape[1], table.shape[1] // UNIT
-    flat = out.reshape(-1)
     for start in range(0, out.shape[0], block):
         stop = min(start + block, out.shape[0])
         base = ptr[start]
         rate = table.dtype.type(max(lr * (1 - (done + start) / total), floor))
         for run in prange(RUNS):
             lo, hi = start + (stop - start) * run // RUNS, start + (stop - start) * (run + 1) // RUNS
-            _score(table, other, ptr, context, out, rate, base, lo, hi, score, held[run])
-        number = lead + start + 1  # another one for each block
-        first = _distinct(context, base, ptr[stop], mark[0], number, rows[0], 0)
-        second = _distinct(flat, start * outputs, stop * outputs, mark[1], number, rows[1], 0)
+            for i in range(lo, hi):
+                if i + 1 < hi:
+                    _ask(other, out, i + 1)
+                first = ptr[i] - base + (i - start) * outputs
+                _centre(table, other, ptr, context, out, rate, i, rows, place, first, score[run])
         for s in prange(slices):
             left, right = UNIT * (units * s // slices), UNIT * (units * (s + 1) // slices)
-            _sum(table, other, more, more_other, ptr, context, out, score, base, start, stop, left, right)
-            _apply(table, more, rows[0], first, left, right)
-            _apply(other, more_other, rows[1], second, left, right)
+            for i in range(start, stop):
+                first = ptr[i] - base + (i - start) * outputs
+                for e in range(ptr[i + 1] - ptr[i]):
+                    if place[first + e] == e:
+                        _more(rows, first + e, table, np.int64(context[ptr[i] + e]), left, right)
+                last = first + ptr[i + 1] - ptr[i]
+                for k in range(outputs):
+                    if out[i, k] >= 0:
+                        _more(rows, last + k, other, np.int64(out[i, k]), left, right)
 
 
 def _windows(walks, window, seed, first, offset, place, ptr, context, centre, write):
@@ -251,18 +241,14 @@ def skipgram(
     if out.shape[0] == 0:
         return
     w, c, offsets = table.numpy(), other.numpy(), array(ptr)
-    same = table.data_ptr() == other.data_ptr()
-    more = np.zeros_like(w)
-    more_other = more if same else np.zeros_like(c)
     ends = np.append(offsets[:-1:block], offsets[-1])
-    outputs, most = out.shape[1], int(np.diff(offsets).max())
-    size = int(np.diff(ends).max())
+    outputs = out.shape[1]
+    size = int(np.diff(ends).max()) + min(block, out.shape[0]) * outputs
     threads, contexts, centres = min(num_threads(), w.shape[1] // UNIT), array(context), array(out)
     held = (
-        np.empty(size * outputs, np.float32),
-        np.zeros((RUNS, 1, most * outputs + 8), np.float32),
-        np.zeros((2, max(w.shape[0], c.shape[0])), np.int64),
-        np.empty((2, max(w.shape[0], c.shape[0])), np.int64),
+        np.empty((size, w.shape[1]), np.float32),
+        np.empty(size, np.int32),
+        np.zeros((RUNS, 1, outputs + 8), np.float32),
     )
 
     def train(lo: int, hi: int, use: int) -> float:
@@ -271,8 +257,8 @@ def skipgram(
             return 0.0
         begin = time.perf_counter()
         _launch_train.on(
-            use, w, c, more, more_other, offsets[lo : hi + 1], contexts, centres[lo:hi], lr, floor,
-            float(done + lo), float(total), block, use, *held, lo,
+            use, w, c, offsets[lo : hi + 1], contexts, centres[lo:hi], lr, floor,
+            float(done + lo), float(total), block, use, *held,
         )  # fmt: skip
         return time.perf_counter() - begin
 

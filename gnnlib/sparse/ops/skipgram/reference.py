@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse import random
-from gnnlib.sparse.csr import row_of_slot
 from gnnlib.sparse.ops.skipgram import ABREAST, SATURATED, abreast
 from gnnlib.sparse.registry import kernel
 
@@ -52,15 +51,27 @@ def skipgram(
     for start in range(0, out.shape[0], block):
         stop = min(start + block, out.shape[0])
         rate = max(lr * (1 - (done + start) / total), floor)
-        lo, hi = int(ptr[start]), int(ptr[stop])
-        u = context[lo:hi].long()
-        v = out[start:stop][row_of_slot(ptr[start : stop + 1] - lo, hi - lo)].long()  # [M, K + 1]
-        w, c = table[u], other[v.clamp(min=0)]
-        score = torch.einsum("md,mkd->mk", w, c)
-        s = torch.where(score.abs() > SATURATED, (score > 0).to(w.dtype), score.sigmoid())
-        wanted = torch.zeros_like(s)
-        wanted[:, 0] = 1
-        g = torch.where(v >= 0, rate * (wanted - s), 0)
-        table.index_add_(0, u, torch.einsum("mk,mkd->md", g, c))
-        step = (g[..., None] * w[:, None]).view(-1, w.shape[1])
-        other.index_add_(0, v.clamp(min=0).view(-1), step)
+        lo, hi, base = int(ptr[start]), int(ptr[stop]), ptr[start : stop + 1] - ptr[start]
+        u, v = context[lo:hi].long(), out[start:stop].long()
+        size = base.diff()
+        most = int(size.max()) if size.numel() else 0
+        at = torch.arange(most, device=u.device)
+        there = at < size[:, None]  # [B, M]
+        each = torch.full(there.shape, -1, dtype=u.dtype, device=u.device)
+        each[there] = u
+        first = (each[:, :, None] == each[:, None]).int().argmax(-1)  # where a context stands first
+        w, c = table[each.clamp(min=0)], other[v.clamp(min=0)]  # [B, M, D], [B, K + 1, D]
+        w_before, c_before = w.clone(), c.clone()
+        centre = torch.arange(stop - start, device=u.device)
+        for e in range(most):
+            x = w[centre, first[:, e]]
+            score = torch.einsum("bd,bkd->bk", x, c)
+            s = torch.where(score.abs() > SATURATED, (score > 0).to(x.dtype), score.sigmoid())
+            wanted = torch.zeros_like(s)
+            wanted[:, 0] = 1
+            g = torch.where((v >= 0) & there[:, e, None], rate * (wanted - s), 0)
+            w[centre, first[:, e]] = x + torch.einsum("bk,bkd->bd", g, c)
+            c = c + g[..., None] * x[:, None]
+        own = there & (first == at)
+        table.index_add_(0, each[own], (w - w_before)[own])
+        other.index_add_(0, v[v >= 0], (c - c_before)[v >= 0])
