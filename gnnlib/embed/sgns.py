@@ -19,6 +19,8 @@ PART = 1 << 16
 NODES_A_CENTRE = 16
 #: Largest block: the rows of its centres stay in the second cache (of 256 they did not: a quarter slower).
 LARGEST = 64
+#: The same on a GPU, where a block is a dozen launches.
+LARGEST_GPU = 512
 
 
 @dataclass
@@ -61,7 +63,8 @@ class Sgns:
         self.other = self.table if self.one_table else torch.zeros_like(self.table)
         whole = torch.tensor([0, self.num_nodes], device=self.count.device)
         self.threshold, self.alias, _ = alias_table(whole, self.count.double() ** self.power)
-        self.block = max(1, min(LARGEST, self.num_nodes // NODES_A_CENTRE))
+        largest = LARGEST if self.count.device.type == "cpu" else LARGEST_GPU
+        self.block = max(1, min(largest, self.num_nodes // NODES_A_CENTRE))
 
     @property
     def vectors(self) -> Tensor:

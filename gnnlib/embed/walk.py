@@ -75,8 +75,8 @@ class Node2Vec(_OverWalks):
     node with weight 1/q. Grover and Leskovec, node2vec, KDD 2016, Sec. 3. As in word2vec the half width of
     each window is drawn from 1 to ``window``, P is in proportion to the visits to the power 0.75, the
     learning rate falls in a line, and a centre moves with each of its contexts in turn. A centre's negatives
-    are shared by its contexts, and the centres of a block of up to 64 begin with the same tables. Vectors w
-    begin evenly in -1 / dim .. 1 / dim, as gensim's do and twice as wide as word2vec's.
+    are shared by its contexts, and the centres of a block of up to 64 (512 on a GPU) begin with the same
+    tables. Vectors w begin evenly in -1 / dim .. 1 / dim, as gensim's do and twice as wide as word2vec's.
 
     Args:
         dim: columns of the embedding.
@@ -90,7 +90,7 @@ class Node2Vec(_OverWalks):
         lr: first learning rate, above 0.
         adjacency: for directed graphs, see :func:`gnnlib.sparse.random_walk`.
         device: where walks and tables live. On a CPU the result has the same bits for a seed on any number of
-            threads; on a GPU plain torch runs, whose sums there come in no fixed order.
+            threads; on a GPU torch adds up what centres move, in no fixed order.
         seed: of walks, windows, negatives and start.
 
     Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``. A node without edges keeps its small

@@ -94,6 +94,7 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
     found = torch.zeros(ROWS, 2, width, dtype=wide)
     won = torch.zeros(ROWS, 1, width, dtype=torch.int32)
     tables = (torch.zeros(edges), arg.new_zeros(edges), arg.new_zeros(edges), torch.zeros(ROWS).double())
+    skip = (torch.zeros(ROWS, 48), torch.zeros(ROWS, 48))  # two tables, of float32 alone
     walkers, pairs = index[:ROWS], torch.stack([index[:ROWS] + 1, index[:ROWS] + 3])  # with the hub
 
     def sample(weight: Tensor | None, replace: bool) -> tuple[Request]:
@@ -186,6 +187,7 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
         "segment_reduce": lambda: (p, x(edges, width), "max"),
         "segment_softmax": lambda: (p, w),
         "segment_softmax_grad": lambda: (p, w, w),
+        "skipgram": lambda: (*skip, p, j, arg.new_zeros(ROWS, 6), 0.1, 0.01, 0.0, 9.0, 16),
         "spmm": lambda: (p, j, w, h, scale, scale),
         "spmm_arg": lambda: (p, j, w, h, True),
     }
@@ -194,8 +196,8 @@ def calls(dtype: torch.dtype, width: int, heads: int) -> dict[str, Callable[[], 
 #: Type, width and heads: whole lanes, a width that is no power of two, narrow rows, several heads.
 VARIANTS = ((torch.float32, 100, 1), (torch.bfloat16, 16, 1), (torch.float16, 64, 4), (torch.float64, 7, 1))
 
-#: Ops without floats: one variant shows all, as it does of an op's other forms, named after a space.
-INTEGER = ("alias", "common_neighbors", "random_walk", "sample_neighbors")
+#: Ops without floats or of one type: one variant shows all, as of an op's other forms, named after a space.
+INTEGER = ("alias", "common_neighbors", "random_walk", "sample_neighbors", "skipgram")
 
 
 def main() -> None:
