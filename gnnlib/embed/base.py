@@ -27,10 +27,10 @@ class NodeEmbedding(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships 
 
     ``fit`` takes a graph: an ``edge_index`` (give ``num_nodes`` where the last nodes may have no edge), a
     PyG ``Data``, a :class:`gnnlib.sparse.CSR`, a torch or scipy sparse matrix (row = target) or a networkx
-    graph.
-    After it, ``embedding_`` holds a row for each node in the graph's order, always of as many columns as
-    asked for: those that a small graph cannot fill are 0. ``isolated_`` says which nodes have no edge.
-    ``progress``, an attribute and no parameter, is called with what is done, steps done and their number.
+    graph. After it, ``embedding_`` holds a row for each node in the graph's order, always of as many
+    columns as asked for: those that a small graph cannot fill are 0. ``isolated_`` says which nodes have
+    no edge. ``progress``, an attribute and no parameter, is called with what is done, steps done and
+    their number.
     """
 
     embedding_: NDArray[np.float32]

@@ -35,8 +35,7 @@ def one_vs_rest(x: ArrayLike, y: ArrayLike, C: float = 1.0) -> tuple[Floats, Flo
     """Logistic regression of every column of y at once, by L-BFGS on their sum.
 
     The labels share one matrix product an iteration; as the sum has no common term, the optimum is that of
-    each
-    label alone: 1/2 |w|^2 + C times the log loss, the intercept free.
+    each label alone: 1/2 |w|^2 + C times the log loss, the intercept free.
     """
     from scipy.optimize import minimize
 
@@ -113,9 +112,8 @@ def classify_nodes(
     """Micro and macro F1 of logistic regression on an embedding, by share of labelled nodes.
 
     The protocol of DeepWalk's ``scoring.py``: for every shuffle and share, one-vs-rest logistic regression
-    on the
-    first nodes of a permutation; a test node with k labels is given its k most likely ones. A label that no
-    training node has is never more likely than one that some has.
+    on the first nodes of a permutation; a test node with k labels is given its k most likely ones. A
+    label that no training node has is never more likely than one that some has.
 
     Args:
         embedding: one row a node; used as it is, without standardising.
@@ -126,7 +124,7 @@ def classify_nodes(
         seed: of the first permutation.
 
     Returns: share -> ``micro_f1`` and ``macro_f1``, means over the shuffles, and their deviations
-    ``..._std``.
+        ``..._std``.
     Raises: ValueError when the rows of embedding and y differ in number, an entry of the embedding is not
         finite, C is not above 0, there are no shuffles, a share is out of range, or a training part is empty
         or without labels.
@@ -217,7 +215,7 @@ def edge_features(embedding: ArrayLike, pairs: ArrayLike, operator: Operator) ->
         embedding: one row a node.
         pairs: node numbers.
         operator: ``"average"``, ``"hadamard"`` (product), ``"l1"`` (absolute difference) or ``"l2"`` (its
-        square).
+            square).
 
     Shapes: embedding ``[N, D]``, pairs ``[2, P]`` -> float32 ``[P, D]``.
     Raises: ValueError for an unknown operator, pairs of another shape, or nodes that have no row; TypeError

@@ -51,8 +51,7 @@ class NetMF(NodeEmbedding):
         \frac{\operatorname{vol}}{b T} \sum_{t=1}^{T} P^t D^{-1}\Big) \approx U_d \Sigma_d V_d^\top
 
     Qiu et al., Network Embedding as Matrix Factorization, WSDM 2018, Alg. 3 (small windows). The result is
-    that of
-    DeepWalk's objective without sampling.
+    that of DeepWalk's objective without sampling.
 
     Args:
         dim: columns of the embedding.
@@ -152,8 +151,7 @@ class HOPE(NodeEmbedding):
         Z = [\, U \sqrt{\Sigma} \mid V \sqrt{\Sigma} \,]
 
     Ou, Cui, Pei, Zhang and Zhu, Asymmetric Transitivity Preserving Graph Embedding, KDD 2016, Alg. 1. S is
-    never
-    formed: it is multiplied with by its series.
+    never formed: it is multiplied with by its series.
 
     Args:
         dim: columns of the embedding, half for each side: even.

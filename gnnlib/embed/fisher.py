@@ -51,8 +51,7 @@ class _InverseRoot(torch.autograd.Function):
         F_{ij} = \frac{1}{(\sqrt{\lambda_i} + \sqrt{\lambda_j})\, e_i e_j}
 
     Autograd would divide by differences of eigenvalues, which repeat where anchors do. The sum of roots is
-    not
-    let under the shift: there the formula has no bound, and neither has the function's slope.
+    not let under the shift: there the formula has no bound, and neither has the function's slope.
     """
 
     @staticmethod
@@ -104,8 +103,7 @@ def fisher_step(
         \phi(v)_j = \sum_u \frac{a_{uj}}{\sum_{u'} a_{u'j}} x_u - \mu_j
 
     over the sources u of v, with a = gamma (``"sum"``, EM) or exp(gamma) (``"softmax"``, the authors'
-    code). The weights
-    belong to sources, so two sums over the graph are all; no edge array.
+    code). The weights belong to sources, so two sums over the graph are all; no edge array.
 
     Each of h heads has a mixture of its own over its d / h columns; the displacements of one mean stay
     together, head by head.
@@ -150,12 +148,9 @@ class FisherInformationEmbedding(NodeEmbedding):
     r"""Fisher information embedding without labels: a node is how its neighbourhood moves a shared mixture.
 
     Layer by layer: anchors of a kernel and means of a mixture by spherical k-means, one EM step for each
-    neighbourhood
-    (its own node included), and the kernel's map of the displacement. Chen, Pellizzoni and Borgwardt,
-    Fisher Information
-    Embedding for Node and Graph Learning, ICML 2023, Sec. 3 and 4. The input of each layer and the last
-    displacement are
-    returned side by side.
+    neighbourhood (its own node included), and the kernel's map of the displacement. Chen, Pellizzoni and
+    Borgwardt, Fisher Information Embedding for Node and Graph Learning, ICML 2023, Sec. 3 and 4. The
+    input of each layer and the last displacement are returned side by side.
 
     Args:
         n_layers: EM steps.
@@ -167,8 +162,8 @@ class FisherInformationEmbedding(NodeEmbedding):
         concat: all layers side by side, or the last alone.
         seed: of the k-means.
 
-    Shapes: a graph of N nodes with features ``[N, F]`` -> ``embedding_`` float32 ``[N, n_layers hidden + p
-    hidden]``.
+    Shapes: a graph of N nodes with features ``[N, F]`` -> ``embedding_`` float32
+        ``[N, n_layers hidden + p hidden]``.
     Cost: a layer sums ``[N, p hidden]`` over the graph once.
     Raises: ValueError without features, when their number is not that of the nodes, or for heads that do not
         divide ``hidden``.

@@ -55,12 +55,9 @@ def distortion(distances: Floats, wanted: Floats, scale: float = 1.0) -> Mapping
     """How far embedded distances are from those of the graph.
 
     The average is that of |d / scale - d_G| / d_G over ordered pairs of nodes; the worst case is the
-    largest ratio
-    of d and d_G times the largest of the inverse ratio, at least 1 and free of scale. MAP: for each node,
-    the precision
-    at the rank of each of its neighbours (nodes at the smallest wanted distance 1) among all nodes by
-    embedded distance.
-    Sala, De Sa, Gu and Ré, ICML 2018, Sec. 2.
+    largest ratio of d and d_G times the largest of the inverse ratio, at least 1 and free of scale. MAP:
+    for each node, the precision at the rank of each of its neighbours (nodes at the smallest wanted
+    distance 1) among all nodes by embedded distance. Sala, De Sa, Gu and Ré, ICML 2018, Sec. 2.
 
     Args:
         distances: embedded, ``[N, N]``.

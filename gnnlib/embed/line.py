@@ -24,16 +24,13 @@ class LINE(NodeEmbedding):
         + K\, E_{n \sim d^{0.75}} \log \sigma(- u_i \cdot r_n) \Big], \qquad r = u \text{ or } r = c
 
     Tang et al., LINE, WWW 2015, Eq. 3, 6 and 7. Edges are drawn in proportion to their weights and then
-    count as one,
-    so that the size of a step does not depend on the weight. A negative equal to an end of the edge stays,
-    as in
-    the authors' code; the low-degree reconstruction of that code is not offered.
+    count as one, so that the size of a step does not depend on the weight. A negative equal to an end of
+    the edge stays, as in the authors' code; the low-degree reconstruction of that code is not offered.
 
     Args:
         dim: columns for each order.
         order: 1 (undirected graphs), 2, or ``"both"``: each trained apart, its rows scaled to length 1,
-        side by
-            side in 2 dim columns.
+            side by side in 2 dim columns.
         negative: K, negatives of each edge.
         samples: edges drawn for each order, 1 or more; 100 times the number of edges when None.
         lr: first learning rate, above 0.

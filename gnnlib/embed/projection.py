@@ -39,8 +39,7 @@ class FastRP(NodeEmbedding):
 
     Shapes: a graph of N nodes -> ``embedding_`` float32 ``[N, dim]``.
     Cost: a product of the adjacency with ``[N, dim]`` for each weight. Nodes without outgoing edges get
-    rows of
-        0 before standardising.
+        rows of 0 before standardising.
     Raises: ValueError for no weights or a sparsity below 1.
     """
 

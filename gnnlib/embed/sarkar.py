@@ -32,12 +32,11 @@ class SarkarEmbedding(NodeEmbedding):
 
     A node's neighbours stand around it in directions that are well apart, at hyperbolic distance tau w, w
     being the weight of the edge, its length (1 without weights); distances in the tree are those in the space
-    over tau, up to a factor that falls to 1 as tau grows. Sala,
-    De Sa, Gu and Ré, Representation Tradeoffs for Hyperbolic Embeddings, ICML 2018, Alg. 1 in the plane, and
-    its extension to r
-    dimensions: there the directions are words of the simplex code where they are at most r, else points of
-        the sphere that are chosen one after the other, each as far from the others as it can be. A graph that
-        is no tree is embedded as its breadth-first tree, by steps whatever the weights.
+    over tau, up to a factor that falls to 1 as tau grows. Sala, De Sa, Gu and Ré, Representation Tradeoffs
+    for Hyperbolic Embeddings, ICML 2018, Alg. 1 in the plane, and its extension to r dimensions: there the
+    directions are words of the simplex code where they are at most r, else points of the sphere that are
+    chosen one after the other, each as far from the others as it can be. A graph that is no tree is
+    embedded as its breadth-first tree, by steps whatever the weights.
 
     Args:
         epsilon: the largest distortion that tau is chosen for, 1 + epsilon, above 0.

@@ -129,8 +129,7 @@ class Walklets(_OverWalks):
 
     Model k sees only the pairs of nodes that are exactly k steps apart. Perozzi, Kulkarni, Chen and Skiena,
     Don't Walk, Skip!, ASONAM 2017, Sec. 3. Arguments are those of :class:`Node2Vec`; ``window`` is the
-    number of
-    distances and each gets dim / window columns.
+    number of distances and each gets dim / window columns.
 
     Raises: ValueError when ``window`` does not divide ``dim``.
     """

@@ -35,8 +35,7 @@ def write_embedding(embedding: NDArray[np.float32], path: Path | str) -> None:
     """Write an embedding in the form that the ending names.
 
     ``.npy`` is numpy's; ``.csv`` has a line for each node, in order; ``.txt`` is the text form of word2vec,
-    a line
-    with both sizes and then one for each node with its number, which gensim's
+    a line with both sizes and then one for each node with its number, which gensim's
     ``KeyedVectors.load_word2vec_format`` reads.
 
     Raises: ValueError for another ending.

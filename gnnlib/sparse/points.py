@@ -54,14 +54,13 @@ def knn(
         num_workers: threads of a tree search; -1 for all cores.
         batch_size: accepted for PyG's sake; sets need no count.
         method: ``tree``, ``brute`` (distances in blocks) or ``approximate`` (pynndescent's neighbour
-        descent);
-            ``auto`` takes a tree up to eight dimensions, else distances, and from 50,000 points of more
-            dimensions in one set ``approximate``.
+            descent); ``auto`` takes a tree up to eight dimensions, else distances, and from 50,000 points
+            of more dimensions in one set ``approximate``.
         seed: of ``approximate``.
 
     Shapes: x ``[N, F]``, y ``[M, F]`` -> int64 ``[2, E]``: a point of y over one of x, by y and then by
-    distance.
-        Which of several equally distant points comes first, or at all, is arbitrary. No gradient.
+        distance. Which of several equally distant points comes first, or at all, is arbitrary. No
+        gradient.
     Cost: M log N times a power of F by tree; M N F by distances, in blocks of 64 MB.
     Raises: ValueError for shapes that do not fit, k below 1, NaN, or sets in no order; NotImplementedError
         for ``approximate`` with several sets.

@@ -234,7 +234,7 @@ def use_backend(name: str) -> Iterator[None]:
         name: ``"reference"``, ``"cpu"``, ``"gpu"`` or ``"torch_scatter"``.
 
     Shapes: none; an op whose backend is missing or declines its inputs raises NotImplementedError, which
-    says why.
+        says why.
     Raises: ValueError for an unknown name.
     """
     if name not in BACKENDS:

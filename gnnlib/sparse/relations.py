@@ -22,8 +22,8 @@ class Group:
     """Some relations whose segments are handled at once; a segment is a node and one of its relations.
 
     Shapes: edges ``[S, other nodes]``, the edges of each segment; node ``[S]``, the node of each; weight
-    ``[slots of edges, 1]`` or None; parts, the relations with the bounds of their segments; home
-    ``[nodes, S]``, the segments of each node.
+        ``[slots of edges, 1]`` or None; parts, the relations with the bounds of their segments; home
+        ``[nodes, S]``, the segments of each node.
     """
 
     edges: CSR

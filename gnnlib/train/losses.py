@@ -44,7 +44,7 @@ def loss_of(kind: str, logits: Tensor, target: Tensor, loss: str = "standard") -
     weights.
 
     Shapes: logits ``[P, C]`` (or ``[P]``), target as the module says -> a scalar. Without a known target
-    the loss is 0, with zero gradients.
+        the loss is 0, with zero gradients.
     """
     if kind == "multiclass":
         return F.cross_entropy(logits, target, _shares(logits, target) if loss == "balanced" else None)

@@ -15,8 +15,7 @@ class VariancePreservingAggregation(Aggregation):
     .. math:: r = \frac{1}{\sqrt n} \sum_i x_i
 
     Schneckenreiter et al., GNN-VPA: A Variance-Preserving Aggregation Strategy for Graph Neural Networks,
-    2024: independent elements of variance 1 give variance 1,
-    whatever their number.
+    2024: independent elements of variance 1 give variance 1, whatever their number.
 
     Shapes: x ``[..., N, F]`` -> ``[..., R, F]``. An empty set gives 0.
     Cost: O(N F), memory of the result.

@@ -89,7 +89,7 @@ class EDHNNConv(_EDHNN):
         :class:`gnnlib.sparse.Hypergraph` -> ``[N, channels]``.
     Cost: the first map of :math:`\varphi_2` acts on nodes and hyperedges, the last one after the
         aggregation: with at most one map no message is formed; with more, what lies between takes O(nnz
-            channels) memory.
+        channels) memory.
     Raises: ValueError when x, x_0 and hypergraph disagree or an option is outside its range;
         NotImplementedError for weighted hypergraphs.
     """

@@ -113,8 +113,8 @@ def edge_attention(
         or edge ``[E, H, D]``; dot: x_dst ``[R, H, K]``, x_src ``[C, H, K]``, edge ``[E, H]`` ->
         ``[R, H, D]``, and the weights ``[E, H]`` in the caller's order. A row without entries gives 0.
     Cost: O(E H D) time; O((R + C) H D) memory, O(E H) in the backward; nothing of E x H x D but a gradient
-        of edges that are so wide. Second
-        derivatives and ``torch.func`` compute the score of each edge apart, which takes E x H x D for gatv2.
+        of edges that are so wide. Second derivatives and ``torch.func`` compute the score of each edge
+        apart, which takes E x H x D for gatv2.
     Raises: ValueError when shapes, devices or options do not fit; TypeError when a tensor is not floating.
     """
     csr = as_csr(adj, num_rows=x_dst.shape[0], num_cols=x_src.shape[0])

@@ -54,11 +54,9 @@ def sample_budget(
 
     Shapes: -> :class:`HeteroSample`, whose ``num_sampled_edges`` is None. No gradient.
     Cost: the in-degrees of the sampled nodes, and a sort of those that are owed something in each step. No
-    row
-        is cut short, however long.
+        row is cut short, however long.
     Raises: TypeError for seeds that are no integers; ValueError for a node or a type that does not exist,
-    or a
-        negative number.
+        or a negative number.
     """
     who = "sample_budget"
     types = {name: k for k, name in enumerate(num_nodes)}
