@@ -133,7 +133,7 @@ def _train_ours(walks: Tensor, num_nodes: int, window: int, negative: int, dim: 
     count = seen.bincount(minlength=num_nodes)
 
     def run() -> Tensor:
-        trainer = Sgns(num_nodes, dim, negative, 0.025, seen.numel(), 2, count)
+        trainer = Sgns(num_nodes, dim, negative, 0.025, seen.numel(), 2, count, spread=1.0)
         for first, part in parts(walks):
             trainer.step(*walk_windows(part, window, 1, first))
         return trainer.vectors

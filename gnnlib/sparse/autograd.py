@@ -47,11 +47,14 @@ def define(
     op = torch.library.custom_op(f"gnnlib::{name}", _unremembered(forward), mutates_args=(), schema=schema)
     op.register_fake(fake)
     if setup is None or backward is None:
+        constant = _constant(name, forward)
 
         def plain(*args: Any) -> Any:
             if traced(*(a for a in args if isinstance(a, Tensor))):
                 return op(*args)
             if torch._C._are_functorch_transforms_active():
+                if any(isinstance(a, Tensor) and torch._C._functorch.is_batchedtensor(a) for a in args):
+                    return constant.apply(*args)
                 with torch._C._DisableFuncTorch():  # or it would wrap what the forward makes
                     return forward(*(bare(a) for a in args))
             return forward(*args)
@@ -136,7 +139,27 @@ def _eager(name: str, forward: Forward, setup: Setup, backward: Forward) -> Any:
         setup(ctx, args, output)
         return output
 
-    return _function(name, forward=run, backward=lambda ctx, *grads: (None, *backward(ctx, *grads)))
+    def back(ctx: Any, *grads: Any) -> Any:
+        if any(g is not None and torch._C._functorch.is_legacy_batchedtensor(g) for g in grads):
+            return (None, *_one_by_one(backward, ctx, grads))
+        return (None, *backward(ctx, *grads))
+
+    return _function(name, forward=run, backward=back)
+
+
+def _one_by_one(backward: Forward, ctx: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``backward`` for each of the gradients that ``is_grads_batched`` of ``torch.autograd.grad`` sends."""
+    legacy = torch._C._functorch.is_legacy_batchedtensor
+    many = [legacy(g) if g is not None else False for g in grads]
+    bare = [torch._remove_batch_dim(g, 1, 1, 0) if m else g for g, m in zip(grads, many, strict=True)]
+    size = next(g.size(0) for g, m in zip(bare, many, strict=True) if m)
+    if any(g is not None and legacy(g) for g in bare):
+        raise NotImplementedError("gradients batched within batched gradients; call grad once for each")
+    found = [backward(ctx, *(g[b] if m else g for g, m in zip(bare, many, strict=True))) for b in range(size)]
+    return tuple(
+        torch._add_batch_dim(torch.stack(each), 0, 1) if isinstance(each[0], Tensor) else each[0]
+        for each in zip(*found, strict=True)
+    )
 
 
 def _owned(output: Any) -> Any:
@@ -153,12 +176,48 @@ def _transformable(name: str, forward: Forward, setup: Setup, backward: Forward)
         ctx.adj = inputs[0]
         setup(ctx, inputs[1:], output)
 
-    return _function(
+    made = _function(
         name,
         forward=lambda adj, *args: forward(*args),
         setup_context=save,
         backward=lambda ctx, *grads: (None, *backward(ctx, *grads)),
+        vmap=lambda *given: _each(made, *given),
     )
+    return made
+
+
+def _constant(name: str, forward: Forward) -> Any:
+    """The form that ``torch.func.vmap`` asks for, of an op without derivative."""
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.owed = len(inputs)
+        ctx.mark_non_differentiable(*(o for o in _several(output) if isinstance(o, Tensor)))
+
+    made = _function(
+        name,
+        forward=forward,
+        setup_context=save,
+        backward=lambda ctx, *grads: (None,) * ctx.owed,
+        vmap=lambda *given: _each(made, *given),
+    )
+    return made
+
+
+def _several(output: Any) -> tuple[Any, ...]:
+    return output if isinstance(output, tuple) else (output,)
+
+
+def _each(function: Any, info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
+    """The rule of ``torch.func.vmap``: the function for one sample after another."""
+
+    def sample(b: int) -> tuple[Any, ...]:
+        given = (a if d is None else a.select(d, b) for a, d in zip(args, in_dims, strict=True))
+        return _several(function.apply(*given))
+
+    found = zip(*(sample(b) for b in range(info.batch_size)), strict=True)
+    outputs = tuple(torch.stack(o) if isinstance(o[0], Tensor) else o[0] for o in found)
+    dims = tuple(0 if isinstance(o, Tensor) else None for o in outputs)
+    return (outputs, dims) if len(outputs) > 1 else (outputs[0], dims[0])
 
 
 def _function(name: str, **members: Callable[..., Any]) -> Any:
