@@ -9,18 +9,12 @@ import torch
 from torch import Tensor
 
 from gnnlib.sparse.ops.alias import alias_draw, alias_table
-from gnnlib.sparse.ops.skipgram import ABREAST, UNIT, skipgram
+from gnnlib.sparse.ops.skipgram import ABREAST, UNIT, block_size, skipgram
 
 __all__: list[str] = []
 
 #: Centres whose pairs are made at a time.
 PART = 1 << 16
-#: A block holds one centre for so many nodes: a node's row is then stale by a few steps at most.
-NODES_A_CENTRE = 16
-#: Largest block: the rows of its centres stay in the second cache (of 256 they did not: a quarter slower).
-LARGEST = 64
-#: The same on a GPU, where a block is a dozen launches.
-LARGEST_GPU = 512
 
 
 @dataclass
@@ -63,8 +57,7 @@ class Sgns:
         self.other = self.table if self.one_table else torch.zeros_like(self.table)
         whole = torch.tensor([0, self.num_nodes], device=self.count.device)
         self.threshold, self.alias, _ = alias_table(whole, self.count.double() ** self.power)
-        largest = LARGEST if self.count.device.type == "cpu" else LARGEST_GPU
-        self.block = max(1, min(largest, self.num_nodes // NODES_A_CENTRE))
+        self.block = block_size(self.table)
 
     @property
     def vectors(self) -> Tensor:
