@@ -139,26 +139,24 @@ def _eager(name: str, forward: Forward, setup: Setup, backward: Forward) -> Any:
         setup(ctx, args, output)
         return output
 
-    def back(ctx: Any, *grads: Any) -> Any:
-        if any(g is not None and torch._C._functorch.is_legacy_batchedtensor(g) for g in grads):
-            return (None, *_one_by_one(backward, ctx, grads))
-        return (None, *backward(ctx, *grads))
-
-    return _function(name, forward=run, backward=back)
+    return _function(name, forward=run, backward=lambda ctx, *g: (None, *in_turn(backward, ctx, g)))
 
 
-def _one_by_one(backward: Forward, ctx: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
-    """``backward`` for each of the gradients that ``is_grads_batched`` of ``torch.autograd.grad`` sends."""
+def in_turn(backward: Forward, ctx: Any, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``backward``, for one after another of the gradients that ``is_grads_batched`` sends at once."""
     legacy = torch._C._functorch.is_legacy_batchedtensor
-    many = [legacy(g) if g is not None else False for g in grads]
+    many = [g is not None and legacy(g) for g in grads]
+    if not any(many):
+        found: tuple[Any, ...] = backward(ctx, *grads)
+        return found
     bare = [torch._remove_batch_dim(g, 1, 1, 0) if m else g for g, m in zip(grads, many, strict=True)]
     size = next(g.size(0) for g, m in zip(bare, many, strict=True) if m)
     if any(g is not None and legacy(g) for g in bare):
         raise NotImplementedError("gradients batched within batched gradients; call grad once for each")
-    found = [backward(ctx, *(g[b] if m else g for g, m in zip(bare, many, strict=True))) for b in range(size)]
+    each = [backward(ctx, *(g[b] if m else g for g, m in zip(bare, many, strict=True))) for b in range(size)]
     return tuple(
-        torch._add_batch_dim(torch.stack(each), 0, 1) if isinstance(each[0], Tensor) else each[0]
-        for each in zip(*found, strict=True)
+        torch._add_batch_dim(torch.stack(one), 0, 1) if isinstance(one[0], Tensor) else one[0]
+        for one in zip(*each, strict=True)
     )
 
 
@@ -181,7 +179,7 @@ def _transformable(name: str, forward: Forward, setup: Setup, backward: Forward)
         forward=lambda adj, *args: forward(*args),
         setup_context=save,
         backward=lambda ctx, *grads: (None, *backward(ctx, *grads)),
-        vmap=lambda *given: _each(made, *given),
+        vmap=lambda *given: each_sample(made, *given),
     )
     return made
 
@@ -198,7 +196,7 @@ def _constant(name: str, forward: Forward) -> Any:
         forward=forward,
         setup_context=save,
         backward=lambda ctx, *grads: (None,) * ctx.owed,
-        vmap=lambda *given: _each(made, *given),
+        vmap=lambda *given: each_sample(made, *given),
     )
     return made
 
@@ -207,7 +205,7 @@ def _several(output: Any) -> tuple[Any, ...]:
     return output if isinstance(output, tuple) else (output,)
 
 
-def _each(function: Any, info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
+def each_sample(function: Any, info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
     """The rule of ``torch.func.vmap``: the function for one sample after another."""
 
     def sample(b: int) -> tuple[Any, ...]:

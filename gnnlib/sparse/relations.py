@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnnlib.sparse.autograd import traced
+from gnnlib.sparse.autograd import each_sample, in_turn, traced
 from gnnlib.sparse.cache import structures
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.build import coo_to_csr
@@ -140,7 +140,15 @@ class _RelationalSum(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
 
     @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        return each_sample(_RelationalSum, info, in_dims, *args)
+
+    @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return in_turn(_RelationalSum.back, ctx, grads)
+
+    @staticmethod
+    def back(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         segments: Segments = ctx.segments
         x, weight = ctx.saved_tensors
         dtype = torch.promote_types(x.dtype, weight.dtype)  # under autocast the output has a shorter one

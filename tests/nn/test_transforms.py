@@ -13,14 +13,14 @@ from gnnlib.sparse import as_csr
 from tests.nn.cases import CASES, F_IN, Case, awkward_graph
 from tests.tolerances import assert_close
 
-#: Layers that look at values which a transform hides (categories, types, structure they keep), and RGCN and
-#: resolvents, whose own gradient has no rule.
+#: Layers that look at values which a transform hides (categories, types, structure they keep), and the
+#: resolvent, whose own gradient has no rule.
 NO_JACOBIAN = {
     "CatEncoder", "DirResolvConv", "FastRGCNConv", "GraphViTMixer", "LaplacianPE", "PathConv", "PathLSTM",
     "PathNN", "RandomWalkPE", "RGCNConv",
 }  # fmt: skip
 #: The same for ``vmap``; torch's LSTM has no rule, and HyperGCN draws a projection.
-NO_VMAP = {"CatEncoder", "DirResolvConv", "HyperGCNConv", "JumpingKnowledge", "RGCNConv"}
+NO_VMAP = {"CatEncoder", "DirResolvConv", "HyperGCNConv", "JumpingKnowledge"}
 
 
 def each(without: set[str]) -> pytest.MarkDecorator:
