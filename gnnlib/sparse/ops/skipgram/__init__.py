@@ -26,7 +26,10 @@ LARGEST_GPU = 512
 
 
 def block_size(table: Tensor) -> int:
-    """Centres of a block that suits a table ``[N, D]`` and its device."""
+    """Centres of a block that suits a table and its device.
+
+    Shapes: table ``[N, D]`` -> a number, 1 or more.
+    """
     largest = LARGEST if table.device.type == "cpu" else LARGEST_GPU
     return max(1, min(largest, table.shape[0] // NODES_A_CENTRE))
 
