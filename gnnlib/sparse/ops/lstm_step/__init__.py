@@ -132,9 +132,11 @@ def _backward(ctx: Any, grad_h: Tensor, grad_c: Tensor) -> tuple[Optional, ...]:
     out: list[Optional] = [None] * len(args)
     if torch.is_grad_enabled():
         wanted = [k for k in _VALUES if args[k] is not None and need[k]]
-        found = torch.autograd.grad(
-            plain(*args), [args[k] for k in wanted], [grad_h, grad_c], create_graph=True
-        )
+
+        def of(*given: Tensor) -> tuple[Tensor, Tensor]:
+            return plain(*(given[wanted.index(k)] if k in wanted else a for k, a in enumerate(args)))
+
+        found = torch.func.vjp(of, *(args[k] for k in wanted))[1]((grad_h, grad_c))
     else:
         wanted = list(_VALUES)
         found = _lstm_step_grad(*args, grad_h.contiguous(), grad_c.contiguous())

@@ -27,9 +27,6 @@ RUNS = 16
 #: two threads took 12 to 36 s for what one did in 1.4 (two cores, load 5).
 TRIAL = 4
 
-#: Columns of a wide tile: eight registers of eight.
-WIDE = 64
-
 
 @helper
 def _copy(source, row, target, place):
@@ -90,17 +87,7 @@ def _coefficients(score, outputs, out, i, rate):
 @helper
 def _move(rows, w, first, outputs, score):
     """Row ``w`` and the rows from ``first`` on move along each other, each by the others as they were."""
-    col, width = 0, rows.shape[1]
-    while width - col >= WIDE:
-        x = lanes.get(rows, w, col, rows, 8, 0)
-        t = x
-        for k in range(outputs):
-            y = lanes.get(rows, first + k, col, rows, 8, 0)
-            t = vector.plus(t, y, score[0, k])
-            tile.store(vector.plus(y, x, score[0, k]), rows, first + k, col)
-        tile.store(t, rows, w, col)
-        col += WIDE
-    while col < width:
+    for col in range(0, rows.shape[1], UNIT):
         x = lanes.get(rows, w, col, rows, 2, 0)
         t = x
         for k in range(outputs):
@@ -108,7 +95,6 @@ def _move(rows, w, first, outputs, score):
             t = vector.plus(t, y, score[0, k])
             tile.store(vector.plus(y, x, score[0, k]), rows, first + k, col)
         tile.store(t, rows, w, col)
-        col += UNIT
 
 
 @helper

@@ -67,8 +67,7 @@ def skipgram(
 ) -> None:
     u, v = context.long(), out.long()
     bounds = [*ptr[::block].tolist(), int(ptr[-1])]
-    first = _first(ptr, u)
-    own = first == _within(ptr, u.shape[0])
+    first, own = _first(ptr, u)
     width, outputs = table.shape[1], out.shape[1]
     columns = triton.next_power_of_2(width)
     for number, start in enumerate(range(0, out.shape[0], block)):
@@ -87,23 +86,17 @@ def skipgram(
         other.index_add_(0, theirs.clamp(min=0), c - c_before)
 
 
-def _within(ptr: Tensor, size: int) -> Tensor:
-    """The place of each context among those of its centre."""
-    return torch.arange(size, device=ptr.device) - ptr[row_of_slot(ptr, size)]
-
-
-def _first(ptr: Tensor, context: Tensor) -> Tensor:
-    """The place in its window where a context stands first, ``[M]``."""
+def _first(ptr: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    """The place in its window where a context stands first, and whether that is here, both ``[M]``."""
     size = context.shape[0]
     if size == 0:
-        return context
-    owner = row_of_slot(ptr, size).long()
-    key = owner * (int(context.max()) + 1) + context
+        return context, context.bool()
+    owner = row_of_slot(ptr, size)
+    key = owner * (context.max() + 1) + context
     order = key.argsort(stable=True)
     ordered = key[order]
     new = torch.ones_like(ordered, dtype=torch.bool)
     new[1:] = ordered[1:] != ordered[:-1]
-    lead = order[new.nonzero().view(-1)][new.cumsum(0) - 1]  # of each run, the first in the caller's order
-    found = torch.empty_like(order)
-    found[order] = lead
-    return found - ptr[owner]
+    lead = torch.empty_like(order)
+    lead[order] = order[new][new.cumsum(0) - 1]  # of each run, the first in the caller's order
+    return lead - ptr[owner], lead == torch.arange(size, device=ptr.device)
