@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnnlib.measure.families import Family
 from gnnlib.sparse import as_csr, enumerate_paths
+from gnnlib.sparse.colours import ColourHash, colour_of_codes, colour_of_rows, refine
 from gnnlib.sparse.convert import Adj
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.ops.enumerate_paths import PathKind
@@ -18,46 +19,10 @@ from gnnlib.sparse.ops.enumerate_paths import PathKind
 __all__ = ["count_classes", "distinguished", "path_classes", "Told", "wl_classes"]
 
 
-class _Hash:
-    """Random numbers for colours, whose sum over a multiset stands for it.
-
-    Equal multisets have equal sums; different ones have them with a chance of about 2^-128 a pair.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def drawn(self, count: int) -> Tensor:
-        """Two numbers of 64 bits for each colour, ``[C, 2]``."""
-        return torch.randint(-(2**63), 2**63 - 1, (count, 2), generator=self.generator)
-
-    def of_sets(self, colour: Tensor, owner: Tensor, count: int) -> Tensor:
-        """Sums of the numbers of the colours that belong to each owner, ``[count, 2]``."""
-        table = self.drawn(int(colour.max()) + 1 if colour.numel() else 0)
-        return table.new_zeros(count, 2).index_add_(0, owner, table[colour])
-
-    def of_sequences(self, columns: Tensor) -> Tensor:
-        """Colours of the rows of integers ``[P, L]``, equal where the rows are."""
-        code = torch.zeros(columns.shape[0], 2, dtype=torch.int64)
-        for column in columns.unbind(1):
-            code += self.drawn(int(column.max()) + 1 if column.numel() else 0)[column]
-        return _colours(code)
-
-
-def _colours(rows: Tensor) -> Tensor:
-    """A number from 0 for each different row."""
-    colour = torch.zeros(rows.shape[0], dtype=torch.int64)
-    for column in rows.unbind(1):  # several sorts of numbers are much faster than one of rows
-        number = torch.unique(column, return_inverse=True)[1]
-        pair = colour * (rows.shape[0] + 1) + number
-        colour = torch.unique(pair, return_inverse=True)[1]
-    return colour
-
-
 def _started(adj: CSR, x: Tensor | None) -> Tensor:
     if x is None:
         return torch.zeros(adj.num_rows, dtype=torch.int64)
-    return _colours(x.reshape(x.shape[0], -1))
+    return colour_of_rows(x)
 
 
 def wl_classes(
@@ -75,15 +40,8 @@ def wl_classes(
     Shapes: edge_index ``[2, E]``, batch ``[N]``, x ``[N]`` or ``[N, F]`` -> int64 ``[B]``, equal numbers for
         graphs that are not told apart.
     """
-    numbers, adj = _Hash(seed), as_csr(edge_index, batch.shape[0])
-    colour, source, target = _started(adj, x), adj.indices.long(), adj.rows
-    for _ in range(batch.shape[0] if rounds is None else rounds):
-        around = numbers.of_sets(colour[source], target, batch.shape[0])
-        finer = _colours(torch.cat([colour[:, None], around], 1))
-        stable = bool(finer.max() == colour.max()) if finer.numel() else True
-        colour = finer
-        if rounds is None and stable:
-            break
+    numbers, adj = ColourHash(seed), as_csr(edge_index, batch.shape[0])
+    colour = refine(adj.indices.long(), adj.rows.long(), _started(adj, x), numbers, rounds=rounds)
     return _graphs(numbers, colour, batch)
 
 
@@ -117,7 +75,7 @@ def path_classes(
         graphs that are not told apart.
     Raises: what :func:`enumerate_paths` raises.
     """
-    numbers, adj = _Hash(seed), as_csr(edge_index, batch.shape[0])
+    numbers, adj = ColourHash(seed), as_csr(edge_index, batch.shape[0])
     paths = enumerate_paths(adj, length, kind, distance=distance)
     colour = _started(adj, x)
     for k, nodes in enumerate(paths.nodes):
@@ -125,7 +83,7 @@ def path_classes(
         if paths.distance is not None:
             columns = torch.cat([columns, paths.distance[k].long()], 1)
         ending = numbers.of_sets(numbers.of_sequences(columns), nodes[:, -1].long(), batch.shape[0])
-        colour = _colours(torch.cat([colour[:, None], ending], 1))
+        colour = numbers.split(colour, ending)
     return _graphs(numbers, colour, batch)
 
 
@@ -196,9 +154,9 @@ def _different(classes: Tensor) -> int:
     return int(torch.unique(classes).numel())
 
 
-def _graphs(numbers: _Hash, colour: Tensor, batch: Tensor) -> Tensor:
+def _graphs(numbers: ColourHash, colour: Tensor, batch: Tensor) -> Tensor:
     """Classes of the multisets of colours."""
-    return _colours(numbers.of_sets(colour, batch, int(batch.max()) + 1 if batch.numel() else 0))
+    return colour_of_codes(numbers.of_sets(colour, batch, int(batch.max()) + 1 if batch.numel() else 0))
 
 
 def count_classes(codes: Tensor, tolerance: float = 1e-6) -> int:

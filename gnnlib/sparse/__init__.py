@@ -3,6 +3,7 @@
 from gnnlib.sparse.convert import as_csr
 from gnnlib.sparse.csr import CSR
 from gnnlib.sparse.hypergraph import Hypergraph, as_hypergraph
+from gnnlib.sparse.merge import Merged, merge_nodes
 from gnnlib.sparse.ops.common_neighbors import common_neighbors
 from gnnlib.sparse.ops.edge_attention import edge_attention
 from gnnlib.sparse.ops.edge_matching import edge_matching
@@ -49,6 +50,8 @@ __all__ = [
     "knn",
     "knn_graph",
     "lstm_step",
+    "merge_nodes",
+    "Merged",
     "metis",
     "multi_reduce",
     "PathQuery",

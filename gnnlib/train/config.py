@@ -56,6 +56,11 @@ class TrainConfig:
             graph takes the whole graph, unless there is a ``fanout``: then training nodes, 1,024 when None.
         fanout: of a node task on one graph: a step takes ``batch_size`` training nodes and so many sampled
             neighbours of each hop around them, -1 for all. Evaluation takes the whole graph.
+        shuffle_block: of sets of graphs: graphs that follow one another in the data set stay together, in
+            blocks of so many, and the blocks come in random order.
+        merge_nodes: of labels of nodes of many graphs: nodes that messages cannot tell apart are computed
+            once for a batch, see :func:`gnnlib.sparse.merge_nodes`. The scores are the same; batch norm and
+            dropout see a merged node once. Models that see more than in-edges are refused.
         drop_last: of a link task: leave out the last batch of an epoch when it is smaller than the others.
         negatives: of a link task: ``uniform``, as many random non-edges as edges, drawn anew in each step;
             ``all``, every non-edge, edges (and each node with itself) weighing half of the loss, as in the
@@ -102,6 +107,8 @@ class TrainConfig:
     grad_clip: float | None = None
     batch_size: int | None = None
     fanout: tuple[int, ...] | None = None
+    shuffle_block: int = 1
+    merge_nodes: bool = False
     drop_last: bool = False
     negatives: Literal["uniform", "all"] = "uniform"
     remove_targets: bool | None = None
@@ -127,7 +134,7 @@ class TrainConfig:
         _require("seeds", self.seeds, len(set(self.seed_list)) == len(self.seed_list), "each seed once")
         _require("seeds", self.seeds, all(0 <= s < 2**32 for s in self.seed_list), "seeds from 0 to 2^32 - 1")
         _require("epochs", self.epochs, self.epochs >= 0, "0 or more")
-        for name in ("eval_every", "lr_step", "batch_size", "patience", "folds"):
+        for name in ("eval_every", "lr_step", "batch_size", "patience", "folds", "shuffle_block"):
             value = getattr(self, name)
             _require(name, value, value is None or value >= 1, "1 or more")
         for name in ("lr", "head_lr", "lr_gamma", "grad_clip"):

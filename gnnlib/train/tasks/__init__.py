@@ -66,10 +66,15 @@ def make_task(loaded: Loaded, config: TrainConfig, device: torch.device) -> Task
             f"choose {others}"
         )
     one_graph = loaded.task == "node" and len(loaded.dataset) == 1
-    if config.fanout is not None and not one_graph:
-        raise ValueError(
-            f"option fanout is {config.fanout} but {loaded.name} is no node dataset of one graph; drop it"
-        )
+    many_graphs = loaded.task in ("graph", "node", "link") and len(loaded.dataset) > 1
+    for option, serves, what in (
+        ("fanout", one_graph, "node dataset of one graph"),
+        ("shuffle_block", many_graphs, "set of graphs"),
+        ("merge_nodes", many_graphs and loaded.task == "node", "set of graphs with labels of nodes"),
+    ):
+        value = getattr(config, option)
+        if value != getattr(TrainConfig, option) and not serves:
+            raise ValueError(f"option {option} is {value} but {loaded.name} is no {what}; drop it")
     if loaded.task == "node" and not one_graph:
         return NodesTask(loaded, config, device)
     if loaded.task == "link" and len(loaded.dataset) > 1:

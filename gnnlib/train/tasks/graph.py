@@ -80,15 +80,14 @@ class GraphTask(Task):
         return registry.takes_edges(self.config.model)
 
     def batches(self, generator: torch.Generator) -> Iterator[GraphBatch]:
-        """The training graphs in a new random order."""
-        index = self.index["train"]
-        index = index[torch.randperm(index.numel(), generator=generator)]
+        """The training graphs in a new random order, or blocks of them."""
+        index = shuffled(self.index["train"], self.config.shuffle_block, generator)
         size = self.config.batch_size or index.numel()
         chunks = list(torch.split(index, size))
         if len(chunks) > 1 and chunks[-1].numel() == 1:  # batch norm cannot take a single graph
             chunks[-2:] = [torch.cat(chunks[-2:])]
         for chunk in chunks:
-            yield self.graphs.batch(chunk)
+            yield self._cut(chunk)
 
     def loss(self, model: nn.Module, batch: GraphBatch) -> tuple[Tensor, int]:
         """The loss over the graphs of the batch, with what the model adds to it."""
@@ -116,9 +115,7 @@ class GraphTask(Task):
                 arrays[f"{part}_label"] = labels_of(self.kind, self._target(part))
                 arrays[f"{part}_score"] = numpy_of(scores_of(self.kind, self._logits(model, part)))
         shown = picture_sample(len(self.graphs))
-        z = torch.cat(
-            [self._embed(model, self.graphs.batch(chunk)) for chunk in torch.split(shown, EVAL_BATCH)]
-        )
+        z = torch.cat([self._embed(model, self._cut(chunk)) for chunk in torch.split(shown, EVAL_BATCH)])
         single = self.y.dim() == 1 and self.kind in ("multiclass", "binary")
         labels = self.y.float().nan_to_num(-1) if single else None
         return arrays | embedding_arrays(z, shown, labels, parts_of(len(self.graphs), self.index))
@@ -126,7 +123,7 @@ class GraphTask(Task):
     def rows(self, model: nn.Module) -> Arrays:
         """A row for each graph."""
         chunks = torch.split(torch.arange(len(self.graphs)), EVAL_BATCH)
-        logits = torch.cat([self._forward(model, self.graphs.batch(chunk)) for chunk in chunks])
+        logits = torch.cat([self._forward(model, self._cut(chunk)) for chunk in chunks])
         return {
             "graph": np.arange(len(self.graphs)),
             "part": part_names(parts_of(len(self.graphs), self.index)),
@@ -145,9 +142,12 @@ class GraphTask(Task):
         key = (part, number)
         if key not in self._kept:
             if len(self._kept) >= KEPT_BATCHES:
-                return self.graphs.batch(chunk)
-            self._kept[key] = self.graphs.batch(chunk)
+                return self._cut(chunk)
+            self._kept[key] = self._cut(chunk)
         return self._kept[key]
+
+    def _cut(self, index: Tensor) -> GraphBatch:
+        return self.graphs.batch(index)
 
     def _forward(self, model: nn.Module, batch: GraphBatch) -> Tensor:
         logits: Tensor = model(batch.x, batch.edge_index, batch.batch, batch.size, *self._edges(batch))
@@ -160,3 +160,14 @@ class GraphTask(Task):
     def _edges(self, batch: GraphBatch) -> tuple[Tensor, ...]:
         """The edge features, for a model that takes them."""
         return () if batch.edge_attr is None or not self._takes_edges else (batch.edge_attr,)
+
+
+def shuffled(index: Tensor, block: int, generator: torch.Generator) -> Tensor:
+    """The numbers in random order; those with the same multiple of ``block`` stay together.
+
+    Shapes: ``[n]`` -> ``[n]``.
+    """
+    if block == 1:
+        return index[torch.randperm(index.numel(), generator=generator)]
+    found, owner = torch.unique(index // block, return_inverse=True)
+    return index[torch.randperm(found.numel(), generator=generator)[owner].argsort(stable=True)]

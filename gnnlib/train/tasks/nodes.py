@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from gnnlib.data import Loaded
+from gnnlib.train.config import TrainConfig
 from gnnlib.train.losses import scores_of
 from gnnlib.train.tasks.base import (
     Arrays,
@@ -18,9 +20,12 @@ from gnnlib.train.tasks.base import (
     picture_sample,
 )
 from gnnlib.train.tasks.graph import EVAL_BATCH, GraphTask
-from gnnlib.train.tasks.packing import GraphBatch
+from gnnlib.train.tasks.merging import MergedGraphs
+from gnnlib.train.tasks.packing import GraphBatch, ranges
 
 __all__ = ["NodesTask"]
+
+COMPARED = 16  # graphs on which merged nodes are compared with all of them
 
 
 class NodesTask(GraphTask):
@@ -34,6 +39,42 @@ class NodesTask(GraphTask):
     name = "node"
     labels = "node"
 
+    def __init__(self, loaded: Loaded, config: TrainConfig, device: torch.device) -> None:
+        super().__init__(loaded, config, device)
+        self.merged: MergedGraphs | None = None
+        if config.merge_nodes:
+            if self.graphs.query is not None:
+                raise ValueError(f"option merge_nodes: {config.model} reads paths of its graphs; drop it")
+            self.merged = MergedGraphs(self.graphs)
+        self.compared = False
+
+    def loss(self, model: nn.Module, batch: GraphBatch) -> tuple[Tensor, int]:
+        """The loss over the labelled nodes of the graphs of the batch."""
+        if self.merged is not None and not self.compared:
+            self._compare(model, self.merged)
+        return super().loss(model, batch)
+
+    def _cut(self, index: Tensor) -> GraphBatch:
+        return self.graphs.batch(index) if self.merged is None else self.merged.batch(index)
+
+    def _compare(self, model: nn.Module, merged: MergedGraphs) -> None:
+        """Merging is for models that take in-edges alone: see that this one is."""
+        some = self.index["train"][:COMPARED]
+        training = model.training
+        model.eval()
+        with torch.no_grad():
+            own, others = (self._forward(model, graphs.batch(some)) for graphs in (merged, self.graphs))
+        model.train(training)
+        # far above rounding, also of bf16, and far below what other neighbours do to untrained codes
+        worst, size = float((own - others).abs().max()), float(others.abs().max())
+        if worst > 0.02 * size:
+            raise ValueError(
+                f"option merge_nodes: scores of {self.config.model} differ by up to {worst:.2g} (they are up "
+                f"to {size:.2g}) when nodes with the same in-neighbourhood are merged, so it sees more than "
+                "in-edges; drop the option"
+            )
+        self.compared = True
+
     def predictions(self, model: nn.Module, parts: Sequence[str]) -> Arrays:
         """Scores of the labelled nodes of each part by their number over all graphs, and some codes."""
         arrays: Arrays = {}
@@ -43,7 +84,7 @@ class NodesTask(GraphTask):
                 arrays[f"{part}_label"] = labels_of(self.kind, self._target(part))
                 arrays[f"{part}_score"] = numpy_of(scores_of(self.kind, self._logits(model, part)))
         shown = picture_sample(len(self.graphs))
-        chunks = [self.graphs.batch(chunk) for chunk in torch.split(shown, EVAL_BATCH)]
+        chunks = [self._cut(chunk) for chunk in torch.split(shown, EVAL_BATCH)]
         z, node = torch.cat([self._embed(model, chunk) for chunk in chunks]), self._nodes(shown).cpu()
         keep = picture_sample(node.numel())
         labels = self.y if self.y.dim() == 1 and self.kind in ("multiclass", "binary") else None
@@ -52,7 +93,7 @@ class NodesTask(GraphTask):
     def rows(self, model: nn.Module) -> Arrays:
         """A row for each labelled node: its number over all graphs, and its graph."""
         every = torch.arange(len(self.graphs))
-        chunks = [self.graphs.batch(chunk) for chunk in torch.split(every, EVAL_BATCH)]
+        chunks = [self._cut(chunk) for chunk in torch.split(every, EVAL_BATCH)]
         node = self._nodes(every)
         owner = torch.repeat_interleave(self.graphs.node_count)
         return {
@@ -65,9 +106,7 @@ class NodesTask(GraphTask):
 
     def _nodes(self, graphs: Tensor) -> Tensor:
         """Numbers over all graphs of the labelled nodes of these graphs."""
-        count, start = self.graphs.node_count[graphs], self.graphs.node_start[graphs]
-        owner = torch.repeat_interleave(count)
-        node = torch.arange(owner.numel(), device=count.device) + (start - (count.cumsum(0) - count))[owner]
+        node, _ = ranges(self.graphs.node_start[graphs], self.graphs.node_count[graphs])
         assert self.graphs.mask is not None
         return node[self.graphs.mask[node]]
 

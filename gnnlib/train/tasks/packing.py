@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnnlib.sparse import CSR, PathQuery, Paths, as_csr
 
-__all__ = ["GraphBatch", "Labels", "PackedGraphs"]
+__all__ = ["GraphBatch", "Labels", "PackedGraphs", "ranges", "starts"]
 
 Labels: TypeAlias = Literal["graph", "node", "pair"]
 
@@ -21,14 +21,14 @@ class GraphBatch:
     """B graphs side by side, without an edge between them.
 
     Shapes: x ``[N, F]``, edge_index ``[2, E]``, or a CSR that keeps the paths of its graphs where the model
-        reads some; batch ``[N]`` (the graph of each node), y ``[B, ...]``, or ``[P, ...]`` for the P nodes
-        ``labelled`` where labels are those of nodes, or for the P ``pairs`` ``[2, P]`` where they are theirs;
-        edge_attr ``[E, D]``.
+        reads some; batch ``[N]`` (the graph of each node), or None where nodes of several are merged; y
+        ``[B, ...]``, or ``[P, ...]`` for the P nodes ``labelled`` where labels are those of nodes, or for the
+        P ``pairs`` ``[2, P]`` where they are theirs; edge_attr ``[E, D]``.
     """
 
     x: Tensor
     edge_index: Tensor | CSR
-    batch: Tensor
+    batch: Tensor | None
     y: Tensor
     size: int
     edge_attr: Tensor | None = None
@@ -94,11 +94,11 @@ class PackedGraphs:
         self.mask = torch.cat(masks).to(device) if labels == "node" else None
         self.pairs = torch.cat(pairs, dim=1).to(device) if labels == "pair" else None
         self.pair_count = torch.tensor([p.size(1) for p in pairs], device=device)
-        self.pair_start = _starts(self.pair_count)
+        self.pair_start = starts(self.pair_count)
         self.node_count = torch.tensor(nodes, device=device)
         self.edge_count = torch.tensor([e.size(1) for e in edges], device=device)
-        self.node_start = _starts(self.node_count)
-        self.edge_start = _starts(self.edge_count)
+        self.node_start = starts(self.node_count)
+        self.edge_start = starts(self.edge_count)
         self.query = query
         self.paths = None if query is None else self._found(query)
 
@@ -109,11 +109,9 @@ class PackedGraphs:
         """The graphs of these numbers, in this order."""
         index = index.to(self.node_count.device)
         node_count, edge_count = self.node_count[index], self.edge_count[index]
-        owner = torch.repeat_interleave(node_count)
-        new_start = _starts(node_count)
-        rows = _ranges(self.node_start[index], owner, new_start)
-        edge_owner = torch.repeat_interleave(edge_count)
-        columns = _ranges(self.edge_start[index], edge_owner, _starts(edge_count))
+        rows, owner = ranges(self.node_start[index], node_count)
+        new_start = starts(node_count)
+        columns, edge_owner = ranges(self.edge_start[index], edge_count)
         edge_index: Tensor | CSR = self.edge_index[:, columns] + new_start[edge_owner]
         if self.query is not None and self.paths is not None:
             edge_index = as_csr(edge_index, owner.numel())
@@ -124,9 +122,7 @@ class PackedGraphs:
             labelled = self.mask[rows].nonzero().view(-1)
             index = rows[labelled]
         if self.pairs is not None:
-            pair_count = self.pair_count[index]
-            pair_owner = torch.repeat_interleave(pair_count)
-            index = _ranges(self.pair_start[index], pair_owner, _starts(pair_count))
+            index, pair_owner = ranges(self.pair_start[index], self.pair_count[index])
             pairs = self.pairs[:, index] + new_start[pair_owner]
         return GraphBatch(self.x[rows], edge_index, owner, self.y[index], size, edge_attr, labelled, pairs)
 
@@ -137,10 +133,18 @@ class PackedGraphs:
         return query.of(as_csr(edge_index, self.x.size(0))).to(self.x.device)
 
 
-def _starts(count: Tensor) -> Tensor:
+def starts(count: Tensor) -> Tensor:
+    """Where each range of these lengths starts when they follow one another.
+
+    Shapes: ``[B]`` -> ``[B]``.
+    """
     return count.cumsum(0) - count
 
 
-def _ranges(start: Tensor, owner: Tensor, new_start: Tensor) -> Tensor:
-    """``start[b], start[b] + 1, ...`` for each b, one after another."""
-    return torch.arange(owner.numel(), device=start.device) + (start - new_start)[owner]
+def ranges(start: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """``start[b], start[b] + 1, ...``, ``count[b]`` numbers for each b, one after another; and b of each.
+
+    Shapes: ``[B]``, ``[B]`` -> ``[sum(count)]`` twice.
+    """
+    owner = torch.repeat_interleave(count)
+    return torch.arange(owner.numel(), device=start.device) + (start - starts(count))[owner], owner

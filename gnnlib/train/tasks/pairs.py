@@ -20,7 +20,7 @@ from gnnlib.train.tasks.base import (
     picture_sample,
 )
 from gnnlib.train.tasks.graph import EVAL_BATCH, GraphTask
-from gnnlib.train.tasks.packing import GraphBatch
+from gnnlib.train.tasks.packing import GraphBatch, ranges
 
 __all__ = ["PairsTask", "questions"]
 
@@ -80,10 +80,8 @@ class PairsTask(GraphTask):
         shown = picture_sample(len(self.graphs))[:EVAL_BATCH]
         batch = self.graphs.batch(shown)
         keep = picture_sample(batch.x.size(0)).to(self.device)
-        node = torch.arange(batch.x.size(0), device=self.device)
-        start = self.graphs.node_start[shown.to(self.device)]
-        count = self.graphs.node_count[shown.to(self.device)]
-        node = node + (start - (count.cumsum(0) - count))[batch.batch]
+        of_shown = shown.to(self.device)
+        node, _ = ranges(self.graphs.node_start[of_shown], self.graphs.node_count[of_shown])
         of_graphs = parts_of(len(self.graphs), self.index)
         of_nodes = of_graphs[torch.repeat_interleave(self.graphs.node_count).cpu()]
         return arrays | embedding_arrays(self._codes(model, batch)[keep], node[keep].cpu(), None, of_nodes)
@@ -105,9 +103,7 @@ class PairsTask(GraphTask):
     def _places(self, graphs: Tensor) -> Tensor:
         """The places of all pairs of these graphs."""
         graphs = graphs.to(self.device)
-        count, start = self.graphs.pair_count[graphs], self.graphs.pair_start[graphs]
-        owner = torch.repeat_interleave(count)
-        return torch.arange(owner.numel(), device=self.device) + (start - (count.cumsum(0) - count))[owner]
+        return ranges(self.graphs.pair_start[graphs], self.graphs.pair_count[graphs])[0]
 
     def _target(self, part: str) -> Tensor:
         return self.y[self._places(self.index[part])]
@@ -126,6 +122,7 @@ def questions(batch: GraphBatch) -> tuple[Tensor, Tensor]:
     Shapes: -> pairs ``[2, n]``, and ``[n, 3]`` of the graph, the number of the true pair, and 1 where w is v.
     """
     assert batch.pairs is not None
+    assert batch.batch is not None
     true = batch.pairs[:, batch.y == 1]
     count = torch.bincount(batch.batch, minlength=batch.size)
     start = count.cumsum(0) - count
