@@ -16,6 +16,7 @@
     low = [0.99, 0.99]
     high = [1.0, 1.0]
     recipe = { model = "ggnn" }
+    differences = ["..."]                         # where it has more of them than all others
 
 In texts ``{row}``, ``{column}``, ``{label}`` and the settings of ``[recipe.train]`` by name are filled in. A
 row whose lists are shorter than the columns has no recipe for the last ones.
@@ -31,6 +32,7 @@ __all__ = ["Grid", "read_grid"]
 
 _KEYS = {"name", "columns", "recipe", "column", "row"}
 _ROW = {"label", "values", "low", "high", "recipe"}
+_MORE = "differences"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def read_grid(content: Mapping[str, Any], where: str) -> Grid:
     names: dict[str, tuple[str, ...]] = {}
     contents: dict[str, Mapping[str, Any]] = {}
     for row, given in content["row"].items():
-        _exactly(given, _ROW, f"{where} [row.{row}]")
+        _exactly({k: v for k, v in given.items() if k != _MORE}, _ROW, f"{where} [row.{row}]")
         counts = {len(given[key]) for key in ("values", "low", "high")}
         if len(counts) != 1 or not 1 <= min(counts) <= len(columns):
             raise ValueError(
@@ -78,6 +80,7 @@ def read_grid(content: Mapping[str, Any], where: str) -> Grid:
                 "expected": {"low": given["low"][k], "high": given["high"][k]},
             }
             whole = _merged(base, content["column"].get(str(column), {}), given["recipe"], numbers)
+            whole[_MORE] = [*whole.get(_MORE, ()), *given.get(_MORE, ())]
             words = {**whole.get("train", {}), "row": row, "column": column, "label": given["label"]}
             name = _filled(content["name"], words, where)
             made.append(name)

@@ -40,6 +40,7 @@ values = [0.7]
 low = [0.6]
 high = [0.8]
 recipe = { model = "gin" }
+differences = ["{label} has {epochs}."]
 """)
 
 
@@ -54,6 +55,7 @@ def test_a_grid_by_hand() -> None:
         "expected": {"low": 0.4, "high": 0.6},
         "model": "gcn",
     }
+    assert grid.contents["b-rings-4"]["differences"] == ["5 epochs.", "B has 5."]
     assert grid.contents["b-rings-4"]["train"] == {"epochs": 5, "lr": 0.1}
     assert SMALL["recipe"]["train"] == {"epochs": 5, "lr": 0.1}  # nothing is written into what came
 
