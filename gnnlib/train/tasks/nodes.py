@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -46,34 +48,33 @@ class NodesTask(GraphTask):
             if self.graphs.query is not None:
                 raise ValueError(f"option merge_nodes: {config.model} reads paths of its graphs; drop it")
             self.merged = MergedGraphs(self.graphs)
-        self.compared = False
 
-    def loss(self, model: nn.Module, batch: GraphBatch) -> tuple[Tensor, int]:
-        """The loss over the labelled nodes of the graphs of the batch."""
-        if self.merged is not None and not self.compared:
+    def build(self) -> nn.Module:
+        """The model, which gives merged nodes the scores that they have by themselves.
+
+        Raises: ValueError when it does not.
+        """
+        model = super().build()
+        if self.merged is not None:
             self._compare(model, self.merged)
-        return super().loss(model, batch)
+        return model
 
     def _cut(self, index: Tensor) -> GraphBatch:
         return self.graphs.batch(index) if self.merged is None else self.merged.batch(index)
 
     def _compare(self, model: nn.Module, merged: MergedGraphs) -> None:
-        """Merging is for models that take in-edges alone: see that this one is."""
+        """Merging is for models that take in-edges alone: see, in float64 on the CPU, that this one is."""
         some = self.index["train"][:COMPARED]
-        training = model.training
-        model.eval()
+        exact = copy.deepcopy(model).cpu().double().eval()
         with torch.no_grad():
-            own, others = (self._forward(model, graphs.batch(some)) for graphs in (merged, self.graphs))
-        model.train(training)
-        # far above rounding, also of bf16, and far below what other neighbours do to untrained codes
-        worst, size = float((own - others).abs().max()), float(others.abs().max())
-        if worst > 0.02 * size:
+            own, whole = (self._forward(exact, _exact(g.batch(some))) for g in (merged, self.graphs))
+        worst, size = float((own - whole).abs().max()), float(whole.abs().max())
+        if worst > 1e-8 * size:
             raise ValueError(
                 f"option merge_nodes: scores of {self.config.model} differ by up to {worst:.2g} (they are up "
                 f"to {size:.2g}) when nodes with the same in-neighbourhood are merged, so it sees more than "
                 "in-edges; drop the option"
             )
-        self.compared = True
 
     def predictions(self, model: nn.Module, parts: Sequence[str]) -> Arrays:
         """Scores of the labelled nodes of each part by their number over all graphs, and some codes."""
@@ -123,3 +124,20 @@ class NodesTask(GraphTask):
 
     def _embed(self, model: nn.Module, batch: GraphBatch) -> Tensor:
         return self.call(model, "embed", batch.x, batch.edge_index, None, *self._edges(batch))[batch.labelled]
+
+
+def _exact(batch: GraphBatch) -> GraphBatch:
+    """The batch on the CPU, with real features in float64."""
+
+    def moved(value: Tensor) -> Tensor:
+        return value.double().cpu() if value.is_floating_point() else value.cpu()
+
+    assert isinstance(batch.edge_index, Tensor)
+    assert batch.labelled is not None
+    return dataclasses.replace(
+        batch,
+        x=moved(batch.x),
+        edge_index=batch.edge_index.cpu(),
+        edge_attr=None if batch.edge_attr is None else moved(batch.edge_attr),
+        labelled=batch.labelled.cpu(),
+    )
