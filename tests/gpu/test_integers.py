@@ -1,4 +1,4 @@
-"""Walks, samples and common neighbours on the gpu backend: the very numbers of the definitions."""
+"""Walks, samples, common neighbours, merged nodes on the gpu backend: the numbers of the definitions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from gnnlib.sparse import (
     as_csr,
     common_neighbors,
+    merge_nodes,
     random_walk,
     sample_hetero_neighbors,
     sample_neighbors,
@@ -117,3 +118,15 @@ def test_samples_of_several_kinds(device: torch.device) -> None:
     with use_backend("reference"):
         expected = drawn(torch.device("cpu"))
     assert all(torch.equal(a, b) for a, b in zip(ours, expected, strict=True))
+
+
+def test_merged_nodes(device: torch.device) -> None:
+    if device.type == "cpu":
+        pytest.skip("merge_nodes has no kernel to interpret")
+    for graph in SQUARE:
+        x = torch.arange(graph.num_rows) % 2
+        kind = torch.arange(graph.edge_index.shape[1]) % 3
+        ours = merge_nodes(on(device, graph), x.to(device), kind.to(device))
+        expected = merge_nodes(graph.edge_index, x, kind)
+        for name in ("node_class", "nodes", "edges", "edge_index"):
+            assert torch.equal(getattr(ours, name).cpu(), getattr(expected, name)), (graph, name)
