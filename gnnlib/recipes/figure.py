@@ -47,12 +47,11 @@ def draw_grid(name: str, results: Path | str = "results", path: Path | str | Non
         done += len(ours)
         axes.plot(list(ours), list(ours.values()), "o-", color=colour, label=grid.labels[row])
     axes.plot([], [], "--", color="0.4", label="published")
+    axes.plot([], [], "o-", color="0.4", label="ours")
     axes.set_xlabel("size")
     metric = read_recipe(next(iter(grid.contents))).paper.metric
     axes.set_ylabel(metric.replace("_", " "))
-    axes.set_title(
-        f"{name}: published (dashed) and ours (points, {done} of {len(grid.contents)} recipes run)"
-    )
+    axes.set_title(f"{name}: published and ours ({done} of {len(grid.contents)} recipes run)", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="0.92")
     axes.legend(frameon=False)
