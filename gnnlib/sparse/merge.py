@@ -51,6 +51,8 @@ def merge_nodes(edge_index: Tensor, x: Tensor, edge_attr: Tensor | None = None) 
         edge_attr: features or weights of edges, in the same way.
 
     Shapes: edge_index ``[2, E]``, x ``[N]`` or ``[N, F]``, edge_attr ``[E]`` or ``[E, D]``.
+    Cost: a sort of N numbers and a sum over E edges for each round, until no class splits. Nodes that are not
+        alike are merged with a chance of about 2^-80 a pair.
 
     Raises:
         ValueError: when edge_attr has not one row for each edge.
