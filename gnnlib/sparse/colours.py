@@ -72,9 +72,11 @@ def colour_of_rows(rows: Tensor) -> Tensor:
 
     Different rows get one number with a chance of about 2^-80 a pair or less.
 
-    Shapes: ``[N]`` or ``[N, F]``, of any type of 1 to 8 bytes -> int64 ``[N]``.
+    Shapes: ``[N]`` or ``[N, F]``, integers, floats of 2 to 8 bytes or complex numbers of those -> int64 ``[N]``.
     """
     rows = rows.reshape(rows.shape[0], -1) if rows.numel() else rows.new_zeros(rows.shape[0], 1)
+    if rows.is_complex():
+        rows = torch.view_as_real(rows).flatten(1)
     if rows.dtype == torch.bool:
         rows = rows.to(torch.uint8)
     if rows.is_floating_point():

@@ -91,6 +91,7 @@ def test_features_are_compared_by_their_bits() -> None:
     for x in (one, one.double(), torch.tensor([1, 2, 3, 1]), torch.tensor([1, 2, 3, 1], dtype=torch.uint8)):
         assert in_order(merge_nodes(none, x).node_class) == [0, 1, 2, 0]
     assert in_order(merge_nodes(none, torch.tensor([True, False, True])).node_class) == [0, 1, 0]
+    assert in_order(merge_nodes(none, torch.tensor([1j, 1 + 1j, 1j])).node_class) == [0, 1, 0]
     half = torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.0, 2.0]], dtype=torch.float16)
     assert in_order(merge_nodes(none, half).node_class) == [0, 1, 0]
 

@@ -66,8 +66,9 @@ def test_a_batch_holds_what_its_labels_depend_on() -> None:
     assert same.y.tolist() == packed.batch(torch.arange(8)).y.tolist()
     twice = merged.batch(torch.tensor([3, 3]))
     assert twice.x.shape[0] == 15
-    assert twice.labelled is not None
-    assert twice.labelled[0] == twice.labelled[1]
+    one, other = torch.as_tensor(twice.labelled).tolist()
+    assert one == other
+    assert twice.x[one].tolist() == [4, 0]  # the root of the fourth key
     assert twice.size == 2
     # with other edges turned round, the nodes they lead to do not matter
     graphs = [g.clone() for g in loaded.dataset[:2]]

@@ -26,8 +26,7 @@ class MergedGraphs:
 
     def __init__(self, graphs: PackedGraphs) -> None:
         assert graphs.mask is not None
-        first = torch.repeat_interleave(graphs.node_start, graphs.edge_count)
-        merged = merge_nodes(graphs.edge_index + first, graphs.x, graphs.edge_attr)
+        merged = merge_nodes(graphs.side_by_side(), graphs.x, graphs.edge_attr)
         self.graphs = graphs
         self.x = graphs.x[merged.nodes]
         self.edge_attr = None if graphs.edge_attr is None else graphs.edge_attr[merged.edges]

@@ -130,7 +130,7 @@ def _exact(batch: GraphBatch) -> GraphBatch:
     """The batch on the CPU, with real features in float64."""
 
     def moved(value: Tensor) -> Tensor:
-        return value.double().cpu() if value.is_floating_point() else value.cpu()
+        return value.cpu().double() if value.is_floating_point() else value.cpu()
 
     assert isinstance(batch.edge_index, Tensor)
     assert batch.labelled is not None

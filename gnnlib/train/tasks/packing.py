@@ -126,11 +126,13 @@ class PackedGraphs:
             pairs = self.pairs[:, index] + new_start[pair_owner]
         return GraphBatch(self.x[rows], edge_index, owner, self.y[index], size, edge_attr, labelled, pairs)
 
+    def side_by_side(self) -> Tensor:
+        """The edges between the nodes of all graphs, ``[2, E]``."""
+        return self.edge_index + torch.repeat_interleave(self.node_start, self.edge_count)
+
     def _found(self, query: PathQuery) -> Paths:
         """The paths of all graphs side by side; the compiled search runs on a CPU, wherever they go then."""
-        first = torch.repeat_interleave(self.node_start, self.edge_count)
-        edge_index = (self.edge_index + first).cpu()
-        return query.of(as_csr(edge_index, self.x.size(0))).to(self.x.device)
+        return query.of(as_csr(self.side_by_side().cpu(), self.x.size(0))).to(self.x.device)
 
 
 def starts(count: Tensor) -> Tensor:
