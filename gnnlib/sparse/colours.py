@@ -72,7 +72,7 @@ def colour_of_rows(rows: Tensor) -> Tensor:
 
     Different rows get one number with a chance of about 2^-80 a pair or less.
 
-    Shapes: ``[N]`` or ``[N, F]``, integers, floats of 2 to 8 bytes or complex numbers of those -> int64 ``[N]``.
+    Shapes: ``[N]`` or ``[N, F]`` of integers, floats of 2 to 8 bytes or complex numbers -> int64 ``[N]``.
     """
     rows = rows.reshape(rows.shape[0], -1) if rows.numel() else rows.new_zeros(rows.shape[0], 1)
     if rows.is_complex():
