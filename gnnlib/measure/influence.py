@@ -20,13 +20,15 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
 from gnnlib.measure.by_hop import InfluenceByHop
+from gnnlib.measure.ground import cut, runs
+from gnnlib.measure.linear import linear
 from gnnlib.measure.rows import frozen, sparing
 from gnnlib.measure.trim import Layers, Steps, layers_of, trimmed
 from gnnlib.sparse import CSR, as_csr
@@ -35,7 +37,7 @@ from gnnlib.sparse.symmetric import keys, symmetrized
 
 __all__ = ["influence"]
 
-Method: TypeAlias = Literal["auto", "balls", "colored", "single"]
+Method: TypeAlias = Literal["auto", "linear", "balls", "colored", "single"]
 Hops: TypeAlias = Literal["auto", "directed", "undirected"]
 
 #: Rows of one union of balls. Larger ones share the cost of a call among more seeds, until the activations
@@ -70,12 +72,14 @@ def influence(
         max_hops: the last hop that is counted; None: as far as the model looks.
         num_samples: how many nodes, drawn evenly; None: all of them, and then nothing is estimated.
         normalize: divide the curve by its value at hop 0, or by its largest where that is 0, with a warning.
-        method: ``"balls"``: each node brings a copy of the ball it depends on, many in one pass; exact for
+        method: ``"linear"``: the model, made of linear maps, sparse products with constants and functions of
+            single numbers, is linearised once on the whole graph, and each node's gradients are followed
+            through the ball that they fill; exact. ``"balls"``: each node brings a copy of the ball it depends on, many in one pass; exact for
             layers that know of a neighbour no more than its own neighbours. ``"colored"``: the whole graph in
             each pass, with seeds whose balls do not meet; exact for all local layers. ``"single"``: one node
-            in a pass; for models that look at the whole graph. ``"auto"``: balls, if they give the outputs of
-            the whole graph, else colored; single, also in place of colored, if nodes are felt that no path
-            joins.
+            in a pass; for models that look at the whole graph. ``"auto"``: linear for such models (GCN, mean
+            and sum of SAGE and GIN, GCNII, ...), else balls, if they give the outputs of the whole graph, else
+            colored; single, also in place of colored, if nodes are felt that no path joins.
         reach: hops that the model looks; None: found by trying.
         hops: how far u is from v: ``"directed"``: along paths from u to v; ``"undirected"``: along edges in
             either direction; ``"auto"``: directed, unless the model looks against the edges, which is tried
@@ -87,13 +91,14 @@ def influence(
     Shapes: x ``[N, F]``, edge_index ``[2, E]`` -> :class:`InfluenceByHop` over S nodes and H + 1 hops.
     Cost: C backward passes over the balls of all nodes, or over the graph for each colour.
     Raises: TypeError for features that are no floats; ValueError for options out of range, when the model
-        looks farther than ``reach``, or balls do not give the outputs of the whole graph.
+        looks farther than ``reach``, is not made of what ``"linear"`` asks for, or balls do not give the
+        outputs of the whole graph.
     """
     x, edge_index = data.x, data.edge_index
     if not isinstance(x, Tensor) or not x.is_floating_point():
         raise TypeError("influence: data.x holds no floats; influence is a derivative by real features")
-    if method not in ("auto", "balls", "colored", "single"):
-        raise ValueError(f"influence: method={method!r}; choose auto, balls, colored or single")
+    if method not in get_args(Method):
+        raise ValueError(f"influence: method={method!r}; choose one of {', '.join(get_args(Method))}")
     if hops not in ("auto", "directed", "undirected"):
         raise ValueError(f"influence: hops={hops!r}; choose auto, directed or undirected")
     for name, value in (("max_hops", max_hops), ("reach", reach)):
@@ -172,6 +177,16 @@ class _Work:
 
     def felt_hops(self, method: Method, reach: int | None, hops: Hops) -> tuple[_Felt, str]:
         """What all nodes feel, and the method that was used."""
+        if method in ("auto", "linear"):
+            by_hop = self._linear(reach, hops)
+            if by_hop is not None:
+                return self._checked(_Felt(by_hop, by_hop.new_zeros(by_hop.size(0)), False), reach), "linear"
+            if method == "linear":
+                raise ValueError(
+                    "influence: method='linear' is for models made of linear maps of rows, sparse products "
+                    "with constants along the edges, and functions of single numbers, and this one has other "
+                    "steps; pass method='auto'"
+                )
         if hops == "undirected" or (hops == "auto" and self._looks_back()):
             self._either_way()
         if method == "single":
@@ -190,6 +205,30 @@ class _Work:
                 found, _ = self._farthest()
             else:
                 return self._single(), "single"
+
+    def _linear(self, reach: int | None, hops: Hops) -> Tensor | None:
+        """Influence by hop of all nodes, by a model that is linearised once; None if it cannot be."""
+        leaf = self.x.clone().requires_grad_()
+        out = self.model(leaf, self.edge_index, **self.extra)
+        steps = linear(out, leaf)
+        if steps is None:
+            return None
+        near, counted = self.adj, "directed"
+        if hops == "undirected" or (hops == "auto" and not steps.follows(near)):
+            near, counted = symmetrized(near).adj, "undirected"
+        if not steps.follows(near):
+            return None
+        some = self.nodes[:: max(1, self.nodes.numel() // _PROBES)][:_PROBES]
+        weight = torch.randn(out.size(1), generator=torch.Generator().manual_seed(0)).to(out)
+        (whole,) = torch.autograd.grad((out[some.to(out.device)] @ weight).sum(), leaf)
+        apart = (steps.gradient(near, some, weight) - whole).abs().max()
+        if bool(apart > _LIKE * whole.abs().max()):
+            return None
+        self.near, self.hops = near, counted
+        by_hop = steps.by_hop(near, self.nodes)
+        felt = by_hop.any(0).nonzero()
+        last = int(felt.max()) if felt.numel() else 0
+        return by_hop[:, : max(last, reach or 0) + 1]
 
     def _checked(self, felt: _Felt, reach: int | None) -> _Felt:
         if reach is not None and (felt.beyond or felt.by_hop.size(1) > reach + 1):
@@ -261,10 +300,10 @@ class _Work:
         scale = float(self.out.abs().max()) if self.out.numel() else 0.0
         every = balls(self.near, self.nodes, reach + 1)
         beyond = False
-        layers = self._layers(self._union(every, *next(_runs(every.ptr, _TRIED))), reach)
-        for first, last in _runs(every.ptr, ROWS):
+        layers = self._layers(self._union(every, *next(runs(every.ptr, _TRIED))), reach)
+        for first, last in runs(every.ptr, ROWS):
             union = self._union(every, first, last)
-            seeds = torch.arange(last - first)  # hop 0 comes first, in the order of the nodes
+            seeds = torch.arange(last - first).flip(0)  # hop 0 comes first
             with self._sparing(union, layers, reach):
                 out = self.model(union.x, union.ends, **union.extra)[seeds]
             if float((out.detach() - self.out[self.nodes[first:last]]).abs().max()) > _SAME * scale:
@@ -277,8 +316,9 @@ class _Work:
         return _Felt(result, result.new_zeros(result.size(0)), beyond)
 
     def _union(self, every: Balls, first: int, last: int) -> _Union:
-        part = _cut(every, first, last)
-        order = part.hop.argsort(stable=True)
+        part = cut(every, first, last)
+        # Backwards within a hop, so that a model with edges of its own does not meet its nodes in their order.
+        order = part.hop.numel() - 1 - part.hop.flip(0).argsort(stable=True)
         place = torch.empty_like(order)
         place[order] = torch.arange(order.numel())
         ends, edge = ball_edges(self.adj, part)
@@ -373,22 +413,6 @@ def _accumulate(out: Tensor, x: Tensor, keep: bool = False) -> Tensor:
             (grad,) = torch.autograd.grad(out, x, pick, retain_graph=keep or c + 1 < out.size(1))
             size += grad.abs().sum(1)
     return size.cpu()
-
-
-def _cut(every: Balls, first: int, last: int) -> Balls:
-    """The balls ``first .. last - 1``."""
-    a, b = int(every.ptr[first]), int(every.ptr[last])
-    return Balls(every.ptr[first : last + 1] - a, every.node[a:b], every.hop[a:b])
-
-
-def _runs(ptr: Tensor, rows: int) -> Iterator[tuple[int, int]]:
-    """Cut balls into runs of about so many rows, at least one ball each."""
-    first, count = 0, ptr.numel() - 1
-    while first < count:
-        last = int(torch.searchsorted(ptr, ptr[first] + rows, right=True)) - 1
-        last = min(max(last, first + 1), count)
-        yield first, last
-        first = last
 
 
 def _members(group: Tensor) -> Sequence[Tensor]:

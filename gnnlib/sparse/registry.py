@@ -52,6 +52,7 @@ OPS: dict[str, str] = {
     "gated_sum": "gated_sum",
     "gated_sum_edge": "gated_sum",
     "independent_set": "independent_set",
+    "leading_sum": "leading_sum",
     "lstm_step": "lstm_step",
     "lstm_step_grad": "lstm_step",
     "propagate": "propagate",

@@ -191,7 +191,7 @@ def test_errors() -> None:
         influence(model, data, reach=2, method="balls")
     with pytest.raises(TypeError, match=r"data\.x holds no floats"):
         influence(model, Data(x=torch.ones(3, 1, dtype=torch.int64), edge_index=data.edge_index))
-    with pytest.raises(ValueError, match="method='fast'; choose auto"):
+    with pytest.raises(ValueError, match="method='fast'; choose one of auto, linear"):
         influence(model, data, method="fast")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="num_samples=0; pass 1 or more"):
         influence(model, data, num_samples=0)

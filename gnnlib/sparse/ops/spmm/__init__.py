@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -198,3 +198,25 @@ _spmm = define(
     _setup,
     _backward,
 )
+
+
+class Product(NamedTuple):
+    """The constants of a sparse product that autograd recorded: ``out_i = r_i sum_j w_ij c_j x_j``.
+
+    Shapes: indptr ``[R + 1]``, indices ``[E]``, weight ``[E, H]`` in slot order, row_scale ``[R]``, col_scale
+    ``[C]``; None where there is none.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    weight: Tensor | None
+    row_scale: Tensor | None
+    col_scale: Tensor | None
+
+
+def recorded_product(node: Any) -> Product | None:
+    """What a node of an autograd graph multiplies with, if it is a :func:`spmm` that is linear in x alone."""
+    if node.name() != "spmmBackward" or not node.needs_input_grad[-3] or node.needs_input_grad[-4]:
+        return None
+    indptr, indices, weight, _, row_scale, col_scale = node.saved_tensors
+    return Product(indptr, indices, weight, row_scale, col_scale)
