@@ -22,7 +22,7 @@ class Message(NamedTuple):
 
 
 class Gathered:
-    """Finds ``index_select``, a product with a constant of each edge, and ``scatter_add`` in a row: PyG's layers.
+    """Finds ``index_select``, a product with a constant of each edge, ``scatter_add``: PyG's layers.
 
     Layers that make their edges anew have equal ones; each pair of ends is kept once.
     """
@@ -33,7 +33,9 @@ class Gathered:
 
     def __call__(self, node: Any) -> Message | None:
         """The product that ends in this node, or None."""
-        if node.name() != "ScatterAddBackward0" or node._saved_dim != 0 or node.next_functions[0][0] is not None:
+        if node.name() != "ScatterAddBackward0" or node._saved_dim != 0:
+            return None
+        if node.next_functions[0][0] is not None:  # what it adds to is no constant
             return None
         target = node._saved_index
         if target.dim() != 2 or not (target.size(1) == 1 or target.stride(1) == 0):

@@ -1,4 +1,4 @@
-"""Where gradients from few outputs live: the rows of a union of balls, nearest first, and edges among them."""
+"""Where gradients from few outputs live: rows of a union of balls, nearest first, and edges among them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Ground:
         return self._made[key]
 
     def transposed(self, adj: CSR) -> tuple[CSR, Tensor]:
-        """The transpose among the rows, each in ascending order, and the slot of ``adj`` of each of its edges.
+        """The transpose among the rows, each in ascending order, and the slot of ``adj`` of each edge.
 
         Shapes: -> CSR ``[n, n]``, ``[e]``.
         """

@@ -72,14 +72,15 @@ def influence(
         max_hops: the last hop that is counted; None: as far as the model looks.
         num_samples: how many nodes, drawn evenly; None: all of them, and then nothing is estimated.
         normalize: divide the curve by its value at hop 0, or by its largest where that is 0, with a warning.
-        method: ``"linear"``: the model, made of linear maps, sparse products with constants and functions of
-            single numbers, is linearised once on the whole graph, and each node's gradients are followed
-            through the ball that they fill; exact. ``"balls"``: each node brings a copy of the ball it depends on, many in one pass; exact for
-            layers that know of a neighbour no more than its own neighbours. ``"colored"``: the whole graph in
-            each pass, with seeds whose balls do not meet; exact for all local layers. ``"single"``: one node
-            in a pass; for models that look at the whole graph. ``"auto"``: linear for such models (GCN, mean
-            and sum of SAGE and GIN, GCNII, ...), else balls, if they give the outputs of the whole graph, else
-            colored; single, also in place of colored, if nodes are felt that no path joins.
+        method: ``"linear"``: the model, made of linear maps of rows, sparse products with constants and
+            functions of single numbers, is linearised once on the whole graph, and each node's gradients are
+            followed through the ball that they fill; exact. ``"balls"``: each node brings a copy of the ball
+            it depends on, many in one pass; exact for layers that know of a neighbour no more than its own
+            neighbours. ``"colored"``: the whole graph in each pass, with seeds whose balls do not meet; exact
+            for all local layers. ``"single"``: one node in a pass; for models that look at the whole graph.
+            ``"auto"``: linear for such models (GCN, mean and sum of SAGE and GIN, GCNII, ...), else balls, if
+            they give the outputs of the whole graph, else colored; single, also in place of colored, if nodes
+            are felt that no path joins.
         reach: hops that the model looks; None: found by trying.
         hops: how far u is from v: ``"directed"``: along paths from u to v; ``"undirected"``: along edges in
             either direction; ``"auto"``: directed, unless the model looks against the edges, which is tried
@@ -317,7 +318,7 @@ class _Work:
 
     def _union(self, every: Balls, first: int, last: int) -> _Union:
         part = cut(every, first, last)
-        # Backwards within a hop, so that a model with edges of its own does not meet its nodes in their order.
+        # Backwards within a hop: a model with edges of its own must not meet the nodes in their order.
         order = part.hop.numel() - 1 - part.hop.flip(0).argsort(stable=True)
         place = torch.empty_like(order)
         place[order] = torch.arange(order.numel())

@@ -78,14 +78,14 @@ class Linear:
     def by_hop(self, near: CSR, nodes: Tensor) -> Tensor:
         """Sizes of the gradients of all channels of each node, by hop: T_h(v).
 
-        Shapes: near ``[N, N]``, the graph in which hops count, nodes ``[S]`` -> ``[S, depth + 1]`` on the CPU.
+        Shapes: near ``[N, N]``, the graph in which hops count, nodes ``[S]`` -> ``[S, depth + 1]``, CPU.
         """
         result = self.like.new_zeros(nodes.numel(), self.depth + 1, device="cpu")
         one = torch.eye(self.channels, dtype=self.like.dtype, device=self.like.device)
         for first, ground in self._grounds(near, nodes):
             seeds, rows = ground.rows[0], ground.hop.numel()
             size = self.like.new_zeros(rows)
-            for some in one.split(max(1, _NUMBERS // (rows * self.width))):
+            for some in torch.split(one, max(1, _NUMBERS // (rows * self.width))):
                 size += torch.linalg.vector_norm(self._pull(ground, some.expand(seeds, -1, -1)), 1, (1, 2))
             place = (first + ground.owner) * (self.depth + 1) + ground.hop
             result.view(-1).index_add_(0, place, size.cpu())

@@ -1,4 +1,4 @@
-"""What single nodes of an autograd graph do to gradients of rows: the steps of a model that is linear at a point.
+"""What single nodes of an autograd graph do to gradients of rows: the steps of a model linear at a point.
 
 A step maps gradients of the outputs of a node, by their number, to those of its inputs. It owns the gradients
 that it is given, and may write into them.
@@ -7,7 +7,6 @@ that it is given, and may write into them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 from typing import Any, TypeAlias
 
 import torch
@@ -24,14 +23,9 @@ Blocks: TypeAlias = dict[int, Block]
 Pull: TypeAlias = Callable[[Blocks, Ground], Blocks]
 
 #: Functions of each number alone: autograd gives their derivative for a gradient of ones.
-_ELEMENTWISE = frozenset(
-    f"{name}Backward{k}"
-    for name in (
-        "Abs Add Celu Clamp ClampMin CudnnBatchNorm Div Elu Exp Gelu Hardswish Hardtanh LeakyRelu LogSigmoid "
-        "Mish Mul NativeBatchNorm Neg Pow Relu Rsub Selu Sigmoid Silu Softplus Sub Tanh Threshold"
-    ).split()
-    for k in (0, 1)
-)
+_NUMBERS = """Abs Add Celu Clamp ClampMin CudnnBatchNorm Div Elu Exp Gelu Hardswish Hardtanh LeakyRelu
+    LogSigmoid Mish Mul NativeBatchNorm Neg Pow Relu Rsub Selu Sigmoid Silu Softplus Sub Tanh Threshold"""
+_ELEMENTWISE = frozenset(f"{name}Backward{k}" for name in _NUMBERS.split() for k in (0, 1))
 #: The same numbers in another shape.
 _SHAPES = frozenset(
     f"{name}Backward{k}"
@@ -115,11 +109,13 @@ class Sparse:
 
     def takes(self, pull: Any) -> bool:
         """Whether the step that follows is done here from now on."""
-        if self.scale is None and self.matrix is None and isinstance(pull, Matrix) and pull.added is None:
-            if pull.matrix.size(1) <= pull.matrix.size(0):
-                self.matrix = pull.matrix
-                return True
-        if self.scale is None and isinstance(pull, Elementwise) and len(pull.by) == 1:
+        if self.scale is not None:
+            return False
+        if isinstance(pull, Matrix) and pull.added is None and self.matrix is None:
+            narrow = pull.matrix.size(1) <= pull.matrix.size(0)
+            self.matrix = pull.matrix if narrow else None
+            return narrow
+        if isinstance(pull, Elementwise) and len(pull.by) == 1:
             (self.scale,) = pull.by.values()
             return True
         return False
@@ -220,7 +216,7 @@ class _Joined:
 
     def __call__(self, grads: Blocks, ground: Ground) -> Blocks:
         grad, level = grads[0]
-        parts = grad.split([shape[1] for shape in self.into.values()], dim=2)
+        parts = torch.split(grad, [shape[1] for shape in self.into.values()], dim=2)
         return {k: Block(part.contiguous(), level) for k, part in zip(self.into, parts, strict=True)}
 
 
@@ -240,7 +236,7 @@ class _Split:
         return {self.place: Block(out, level)}
 
     def _parts(self, out: Tensor, grads: Blocks) -> list[Tensor]:
-        parts = out.split(self.widths, dim=2)
+        parts = torch.split(out, self.widths, dim=2)
         return [parts[k] for k in grads]
 
 

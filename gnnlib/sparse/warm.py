@@ -41,6 +41,7 @@ from gnnlib.sparse.ops.common_neighbors import rows_without, sorted_rows
 from gnnlib.sparse.ops.dropout import counted_dropout
 from gnnlib.sparse.ops.edge_attention import Score
 from gnnlib.sparse.ops.enumerate_paths import PathKind
+from gnnlib.sparse.ops.leading_sum import leading_sum
 from gnnlib.sparse.ops.multi_reduce import Moment
 from gnnlib.sparse.ops.sddmm import EdgeOp
 from gnnlib.sparse.ops.skipgram import UNIT, skipgram, walk_windows
@@ -126,6 +127,9 @@ def _uses(dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], Tensor]]]:
         yield f"sddmm {op}", partial(sddmm, adj, target, source, op)
     for form in ("additive", "dot", "gatv2"):
         yield "edge_attention", partial(_attend, adj, form, leaf)
+    blocks, first = leaf(_NODES, 2, _WIDTH).detach(), edge_index[0, :_NODES]
+    for w, by in ((None, None), (torch.rand(_EDGES, dtype=dtype), torch.rand(_NODES, _WIDTH, dtype=dtype))):
+        yield "leading_sum", partial(leading_sum, adj, blocks, _NODES, w, by, first)
     term = leaf(_EDGES, _HEADS)
     ends, value = (leaf(_NODES, _HEADS), leaf(_NODES, _HEADS)), leaf(_NODES, _HEADS, _WIDTH)
     yield "edge_attention", partial(edge_attention, adj, *ends, value, edge=term)

@@ -1,4 +1,4 @@
-"""Influence of models that are linearised once, against whole Jacobians, and what is left to other methods."""
+"""Influence of models that are linearised once, against whole Jacobians, and what is left to others."""
 
 from __future__ import annotations
 

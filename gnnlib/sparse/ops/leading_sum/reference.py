@@ -18,9 +18,7 @@ def leading_sum(
     scale: Tensor | None,
     node: Tensor | None,
 ) -> Tensor:
-    row = torch.repeat_interleave(
-        torch.arange(rows, device=x.device), indptr[1 : rows + 1] - indptr[:rows]
-    )
+    row = torch.repeat_interleave(torch.arange(rows, device=x.device), indptr[1 : rows + 1] - indptr[:rows])
     inside = indices[: row.numel()] < x.shape[0]
     message = x.index_select(0, indices[: row.numel()][inside].long())
     if weight is not None:
