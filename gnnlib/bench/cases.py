@@ -10,6 +10,7 @@ from typing import Any
 from gnnlib.bench import models
 from gnnlib.bench.embedding import fast_rp, node2vec_walks, skip_gram
 from gnnlib.bench.graphs import Graph
+from gnnlib.bench.influence import jacobian_influence
 from gnnlib.bench.pairs import common_neighbors
 from gnnlib.bench.paths import simple_paths
 from gnnlib.bench.problems import Problem, aggregation, hypergraph_layer, training_step
@@ -363,6 +364,15 @@ CASES: dict[str, Case] = {
             "simple paths of up to 5 edges of 4,110 molecules, one thread",
             partial(simple_paths, length=5),
             rounds=3,
+        ),
+        Case(
+            "influence",
+            "influence",
+            "huangpu",
+            "Jacobian influence by hop of 100 nodes, GCN of 16 layers of 64, one thread",
+            partial(jacobian_influence, layers=16, hidden=64, nodes=100),
+            targets=Targets(pyg=10),
+            rounds=5,
         ),
         Case(
             "sampling",

@@ -169,6 +169,7 @@ GRAPHS: dict[str, Callable[[float], Graph]] = {
     "cora": _real("cora"),
     "cora-like": cora_like,
     "hub": hub,
+    "huangpu": _real("huangpu"),
     "hyper": hyper,
     "in-cache": in_cache,
     "molecules": molecules,

@@ -33,17 +33,19 @@ class Ground:
         depth: the last hop, that of the balls.
         device: where the gradients are.
 
-    Shapes: node, hop and owner (the ball of each row) ``[n]``; rows: how many lie within h hops, for h = 0 ..
-        depth.
+    Shapes: node, hop, owner (the ball of each row) and place (the row of each of the balls' nodes) ``[n]``;
+        rows: how many lie within h hops, for h = 0 .. depth.
     """
 
     def __init__(self, found: Balls, depth: int, device: torch.device) -> None:
-        order = found.hop.argsort(stable=True)
+        # Backwards within a hop: a model with edges of its own must not meet all nodes in their order.
+        order = found.hop.numel() - 1 - found.hop.flip(0).argsort(stable=True)
         owner = torch.repeat_interleave(torch.arange(found.ptr.numel() - 1), found.ptr.diff())
         self.hop, self.owner, self.node = found.hop[order], owner[order], found.node[order].to(device)
         self.rows: list[int] = torch.searchsorted(self.hop, torch.arange(depth + 1), right=True).tolist()
-        self._found, self._place, self._made = found, torch.empty_like(order), {}  # type: ignore[var-annotated]
-        self._place[order] = torch.arange(order.numel())
+        self.place = torch.empty_like(order)
+        self.place[order] = torch.arange(order.numel())
+        self._found, self._made = found, {}  # type: ignore[var-annotated]
 
     def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What was made under this key, or is now."""
@@ -60,10 +62,14 @@ class Ground:
         made: tuple[CSR, Tensor] = self.once(structure, lambda: self._transposed(adj))
         return made
 
+    def edges(self, adj: CSR) -> tuple[Tensor, Tensor]:
+        """Source and target of the edges inside balls, by rows ``[2, e]``, and the caller's edge of each."""
+        ends, edge = ball_edges(adj, self._found)
+        return self.place[ends], edge
+
     def _transposed(self, adj: CSR) -> tuple[CSR, Tensor]:
-        rows = self._place.numel()
-        ends, slot = ball_edges(adj, self._found)
-        source, target = self._place[ends]
+        rows = self.place.numel()
+        (source, target), slot = self.edges(adj)
         key, order = (source * rows + target).sort()
         made = from_keys(key, rows, adj.indices.dtype)
         return made.to(self.node.device), slot[order].to(self.node.device)

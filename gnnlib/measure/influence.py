@@ -6,11 +6,12 @@ r"""Whose features an output depends on, hop by hop: the Jacobian influence of C
 
 Liang et al., Towards Quantifying Long-Range Interactions in Graph Machine Learning, 2025, Sec. 4.
 
-The output at v depends on the nodes within the model's reach of v. One backward pass from many outputs at
-once therefore gives the Jacobian rows of all of them, as long as no input can be reached by two: either the
-whole graph serves seeds whose balls do not meet, or each seed brings a copy of its ball, one hop wider than
-the reach, so that every node that matters keeps all its neighbours. PyG's ``total_influence`` cuts the ball
-at ``max_hops`` and so changes the degrees on its rim.
+The output at v depends on the nodes within the model's reach of v. A model that is linear at a point, with
+constants on edges, is read once on the whole graph (:mod:`gnnlib.measure.linear`). Of others, one backward
+pass from many outputs at once gives the Jacobian rows of all of them, as long as no input can be reached by
+two: either the whole graph serves seeds whose balls do not meet, or each seed brings a copy of its ball, one
+hop wider than the reach, so that every node that matters keeps all its neighbours. PyG's ``total_influence``
+cuts the ball at ``max_hops`` and so changes the degrees on its rim.
 
 Distances follow incoming edges. A model that also looks against the edges of a directed graph feels nodes
 from which no such path comes, so for it hops are counted without regard to direction.
@@ -27,12 +28,12 @@ import torch
 from torch import Tensor, nn
 
 from gnnlib.measure.by_hop import InfluenceByHop
-from gnnlib.measure.ground import cut, runs
+from gnnlib.measure.ground import Ground, cut, runs
 from gnnlib.measure.linear import linear
 from gnnlib.measure.rows import frozen, sparing
 from gnnlib.measure.trim import Layers, Steps, layers_of, trimmed
 from gnnlib.sparse import CSR, as_csr
-from gnnlib.sparse.hops import Balls, ball_edges, balls, hop_distance, pack_balls
+from gnnlib.sparse.hops import Balls, balls, hop_distance, pack_balls
 from gnnlib.sparse.symmetric import keys, symmetrized
 
 __all__ = ["influence"]
@@ -317,23 +318,16 @@ class _Work:
         return _Felt(result, result.new_zeros(result.size(0)), beyond)
 
     def _union(self, every: Balls, first: int, last: int) -> _Union:
-        part = cut(every, first, last)
-        # Backwards within a hop: a model with edges of its own must not meet the nodes in their order.
-        order = part.hop.numel() - 1 - part.hop.flip(0).argsort(stable=True)
-        place = torch.empty_like(order)
-        place[order] = torch.arange(order.numel())
-        ends, edge = ball_edges(self.adj, part)
-        ends = place[ends]
+        ground = Ground(cut(every, first, last), 0, self.x.device)
+        ends, edge = ground.edges(self.adj)
         nearest = ends.amax(0).argsort(stable=True)
         edge = edge[nearest]
-        owner = torch.repeat_interleave(torch.arange(last - first), part.ptr.diff())
-        device = self.x.device
         return _Union(
-            self.x[part.node[order].to(device)].requires_grad_(),
-            ends[:, nearest].to(device),
+            self.x[ground.node].requires_grad_(),
+            ends[:, nearest].to(self.x.device),
             {k: v[edge.to(v.device)] for k, v in self.extra.items()},
-            part.hop[order],
-            owner[order],
+            ground.hop,
+            ground.owner,
         )
 
     def _sparing(

@@ -131,7 +131,7 @@ def linear(out: Tensor, leaf: Tensor) -> Linear | None:
 
     Shapes: out ``[N, C]``, leaf ``[N, F]``.
     """
-    if out.grad_fn is None or not hasattr(out.grad_fn, "_input_metadata"):
+    if out.grad_fn is None or not leaf.numel() or not hasattr(out.grad_fn, "_input_metadata"):
         return None
     order = _ordered(out.grad_fn)
     leaves = [node for node in order if hasattr(node, "variable")]

@@ -58,7 +58,7 @@ def pull_of(node: Any, num_nodes: int) -> Pull | None:
     if name == "SliceBackward0":
         return _slice(node, shape, place)
     if name in ("SplitBackward0", "SplitWithSizesBackward0"):
-        return _Split(node, shape, place) if _last(node, shape) else None
+        return _Split(node, place) if _last(node, shape) else None
     product = recorded_product(node)
     if product is None or (product.weight is not None and product.weight.size(1) != 1):
         return None
@@ -97,15 +97,10 @@ class Sparse:
         self.matrix: Tensor | None = None
         self.scale: Scale | None = None
         self.weight: Tensor | None = None if product.weight is None else product.weight[:, 0]
-        for scale, end in ((product.col_scale, 0), (product.row_scale, 1)):
+        ends = (self.adj.indices.long(), self.adj.rows)
+        for scale, end in zip((product.col_scale, product.row_scale), ends, strict=True):
             if scale is not None:
-                at = scale[self.edge_index[end]]
-                self.weight = at if self.weight is None else self.weight * at
-
-    @property
-    def edge_index(self) -> Tensor:
-        """Source and target of each slot, int64 ``[2, E]``."""
-        return self.adj.edge_index
+                self.weight = scale[end] if self.weight is None else self.weight * scale[end]
 
     def takes(self, pull: Any) -> bool:
         """Whether the step that follows is done here from now on."""
@@ -223,7 +218,7 @@ class _Joined:
 class _Split:
     """Outputs side by side: the input has all their columns."""
 
-    def __init__(self, node: Any, shape: Any, place: int) -> None:
+    def __init__(self, node: Any, place: int) -> None:
         self.place = place
         self.widths = [meta.shape[1] for meta in node._input_metadata]
 
@@ -231,13 +226,10 @@ class _Split:
         level = max(block.level for block in grads.values())
         one = next(block.value for block in grads.values() if block.level == level)
         out = one.new_zeros(one.size(0), one.size(1), sum(self.widths))
-        for part, (grad, _) in zip(self._parts(out, grads), grads.values(), strict=True):
-            part[: grad.size(0)] = grad
-        return {self.place: Block(out, level)}
-
-    def _parts(self, out: Tensor, grads: Blocks) -> list[Tensor]:
         parts = torch.split(out, self.widths, dim=2)
-        return [parts[k] for k in grads]
+        for k, (grad, _) in grads.items():
+            parts[k][: grad.size(0)] = grad
+        return {self.place: Block(out, level)}
 
 
 def _slice(node: Any, shape: Any, place: int) -> Pull | None:

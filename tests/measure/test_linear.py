@@ -16,6 +16,7 @@ from gnnlib.measure import influence
 from gnnlib.measure.linear import Linear, linear
 from gnnlib.measure.rows import frozen
 from gnnlib.models import registry
+from gnnlib.sparse import as_csr
 from tests.measure.test_influence import C, F, N, Stack, expected, grid, sparse_directed
 from tests.tolerances import assert_close
 
@@ -190,11 +191,26 @@ def test_other_steps_are_refused(model: Callable[[Tensor], Tensor]) -> None:
     assert recorded(model) is None
 
 
-def test_known_steps_are_taken() -> None:
-    known = recorded(lambda x: (x.relu() + 2 * x[:, :3].unsqueeze(1).squeeze(1)) @ torch.ones(F, 4) / 3)
-    assert known is not None
-    assert (known.depth, known.channels, known.features) == (0, 4, F)
-    assert recorded(lambda x: x.clone()) is not None
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda x: (x.relu() + 2 * x[:, :3].unsqueeze(1).squeeze(1)) @ torch.ones(F, 4) / 3,
+        lambda x: x.clone(),
+        lambda x: x + x,
+        lambda x: torch.cat([x[:, 1:], 2 * x, x.exp()], dim=1),
+        lambda x: torch.addmm(x, x.sigmoid(), torch.arange(9.0).view(F, F), beta=0.5, alpha=2),
+        lambda x: x.split([1, 2], dim=1)[1] * torch.linspace(0, 1, N)[:, None],
+        lambda x: x.tanh() * x,
+    ],
+)
+def test_known_steps_have_the_gradient_of_autograd(model: Callable[[Tensor], Tensor]) -> None:
+    x = torch.randn(N, F, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    out = model(x)
+    steps, nodes, weight = linear(out, x), torch.tensor([2, 11, 29]), torch.randn(out.size(1))
+    assert steps is not None
+    (wanted,) = torch.autograd.grad((out[nodes] @ weight).sum(), x)
+    near = as_csr(torch.empty(2, 0, dtype=torch.int64), (N, N))
+    assert_close(steps.gradient(near, nodes, weight), wanted)
 
 
 def test_attention_is_refused_by_name() -> None:
@@ -209,4 +225,5 @@ def test_a_parameter_that_wants_a_gradient_is_no_constant() -> None:
     x = data.x.float().requires_grad_()
     assert linear(conv(x, data.edge_index), x) is None
     with frozen(conv):
-        assert linear(conv(x, data.edge_index), x) is not None
+        held = linear(conv(x, data.edge_index), x)
+    assert getattr(held, "depth", None) == 1
